@@ -1,0 +1,2 @@
+//! Measures crewkit against its peers.
+fn main() {}

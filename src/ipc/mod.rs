@@ -1,0 +1,1 @@
+//! Floor 5: typed messages between processes (Python's `multiprocessing.Pipe`).

@@ -1,0 +1,1 @@
+//! Floor 7: many functions in a few processes (Python's `multiprocessing.Pool`).

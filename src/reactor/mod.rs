@@ -1,0 +1,1 @@
+//! Floor 4: the one event loop of the crate: epoll, timers, a waker.

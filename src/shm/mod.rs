@@ -1,0 +1,1 @@
+//! Floor 4: segments of shared memory, sealed and unnamed.

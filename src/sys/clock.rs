@@ -1,0 +1,50 @@
+//! The one notion of "until when" in the crate: absolute, monotonic, and without an end where none was asked for.
+
+use std::time::{Duration, Instant};
+
+/// A point on the monotonic clock after which a wait gives up, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Never expires.
+    pub(crate) const NEVER: Self = Self(None);
+
+    /// Expires `timeout` from now. A timeout too long for the clock never expires, so `Duration::MAX` is legal.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
+    }
+
+    /// The instant itself; `None` for never.
+    pub(crate) fn instant(self) -> Option<Instant> {
+        self.0
+    }
+
+    /// What is left: `None` for ever, zero when it has passed.
+    pub(crate) fn remaining(self) -> Option<Duration> {
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the deadline has passed.
+    pub(crate) fn is_expired(self) -> bool {
+        self.remaining() == Some(Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_beyond_the_clock_never_expires() {
+        let deadline = Deadline::after(Duration::MAX);
+        assert_eq!(deadline, Deadline::NEVER);
+        assert_eq!(deadline.remaining(), None);
+        assert!(!deadline.is_expired());
+    }
+
+    #[test]
+    fn a_zero_timeout_has_expired() {
+        assert!(Deadline::after(Duration::ZERO).is_expired());
+    }
+}

@@ -1,0 +1,1 @@
+//! What the main executable is: its load bias, its executable segments, its identity.

@@ -1,0 +1,36 @@
+//! Floor 0: every kernel call of the crate, behind functions whose types say who owns what.
+//!
+//! This is the only floor that names `libc`, `nix` or `socket2`. Rules of the floor:
+//!
+//! * descriptors are `OwnedFd` or `BorrowedFd`, made with CLOEXEC;
+//! * an error keeps its errno and says what was being done ([`error::during`]);
+//! * EINTR is retried by [`error::retry`] and by nothing else;
+//! * waits take a [`clock::Deadline`]: absolute, monotonic, rounded up.
+
+pub(crate) mod clock;
+
+macro_rules! processes {
+    ($($(#[$attribute:meta])* $visibility:vis mod $name:ident;)*) => {
+        $(
+            #[cfg(all(feature = "processes", not(crewkit_loom)))]
+            $(#[$attribute])*
+            $visibility mod $name;
+        )*
+    };
+}
+
+processes! {
+    pub(crate) mod cpu;
+    pub(crate) mod elf;
+    pub(crate) mod epoll;
+    pub(crate) mod error;
+    pub(crate) mod memory;
+    pub(crate) mod poll;
+    pub(crate) mod process;
+    pub(crate) mod signal;
+    pub(crate) mod socket;
+    pub(crate) mod spawn;
+}
+
+#[cfg(all(feature = "server", not(crewkit_loom)))]
+pub(crate) mod tcp;

@@ -1,0 +1,1 @@
+//! fork, pidfds, exit statuses, parent-death signals, life lines, limits.

@@ -1,0 +1,1 @@
+//! Signal masks, dispositions, signalfd, and a signal to one thread.

@@ -1,0 +1,1 @@
+//! SEQPACKET pairs, and records with descriptors in them.

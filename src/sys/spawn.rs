@@ -1,0 +1,1 @@
+//! posix_spawn of this program's own executable.
