@@ -15,6 +15,11 @@ impl Deadline {
         Self(Instant::now().checked_add(timeout))
     }
 
+    /// Expires at `instant`.
+    pub(crate) fn at(instant: Instant) -> Self {
+        Self(Some(instant))
+    }
+
     /// The instant itself; `None` for never.
     pub(crate) fn instant(self) -> Option<Instant> {
         self.0

@@ -1,1 +1,192 @@
-//! epoll and eventfd.
+//! epoll and eventfd. The only user is [`crate::reactor`], the crate's one event loop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{self, EfdFlags};
+
+use super::clock::Deadline;
+use super::error::{during, retry};
+use super::poll::{Readiness, milliseconds};
+
+/// An epoll instance. The kernel lets any thread change the interest list while another one waits.
+#[derive(Debug)]
+pub(crate) struct Epoll(epoll::Epoll);
+
+impl Epoll {
+    /// A new instance, closed on exec.
+    pub(crate) fn new() -> io::Result<Self> {
+        let made = retry(|| epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC));
+        during("creating an epoll instance", made).map(Self)
+    }
+
+    /// Watches `fd`. An error or a hang-up is always watched; a `oneshot` registration is disarmed by its first
+    /// answer until [`modify`](Self::modify) arms it again.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, interest: Readiness, token: u64, oneshot: bool) -> io::Result<()> {
+        let added = retry(|| self.0.add(fd, EpollEvent::new(flags(interest, oneshot), token)));
+        during("adding a descriptor to epoll", added)
+    }
+
+    /// Replaces what `fd` is watched for, and arms a one-shot registration again.
+    pub(crate) fn modify(&self, fd: BorrowedFd<'_>, interest: Readiness, token: u64, oneshot: bool) -> io::Result<()> {
+        let modified = retry(|| self.0.modify(fd, &mut EpollEvent::new(flags(interest, oneshot), token)));
+        during("changing a descriptor in epoll", modified)
+    }
+
+    /// Stops watching `fd`.
+    pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        during("removing a descriptor from epoll", retry(|| self.0.delete(fd)))
+    }
+
+    /// Waits until `buffer` has at least one answer or the deadline has passed, and returns the answers. A signal
+    /// does not end the wait.
+    pub(crate) fn wait<'a>(
+        &self,
+        buffer: &'a mut Buffer,
+        deadline: Deadline,
+    ) -> io::Result<impl Iterator<Item = (u64, Readiness)> + 'a> {
+        let count = loop {
+            match self.0.wait(&mut buffer.0, milliseconds(deadline)) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => return during("waiting in epoll", Err(errno)),
+                // A long wait is cut to what epoll can express; go on until the deadline itself has passed.
+                Ok(0) if !deadline.is_expired() => {}
+                Ok(count) => break count,
+            }
+        };
+        Ok(buffer.0.iter().take(count).map(|event| (event.data(), answer(event.events()))))
+    }
+}
+
+/// Room for the answers of one wait; what does not fit is answered by the next one, in turn.
+#[derive(Debug)]
+pub(crate) struct Buffer(Box<[EpollEvent]>);
+
+impl Buffer {
+    /// Room for `capacity` answers, at least one.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self(vec![EpollEvent::empty(); capacity.max(1)].into_boxed_slice())
+    }
+}
+
+fn flags(interest: Readiness, oneshot: bool) -> EpollFlags {
+    let mut flags = EpollFlags::empty();
+    flags.set(EpollFlags::EPOLLIN, interest.readable);
+    flags.set(EpollFlags::EPOLLOUT, interest.writable);
+    flags.set(EpollFlags::EPOLLONESHOT, oneshot);
+    flags
+}
+
+fn answer(flags: EpollFlags) -> Readiness {
+    Readiness {
+        readable: flags.contains(EpollFlags::EPOLLIN),
+        writable: flags.contains(EpollFlags::EPOLLOUT),
+        hung_up: flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR),
+    }
+}
+
+/// A counter that can be waited for: readable while it is not zero.
+#[derive(Debug)]
+pub(crate) struct EventFd(eventfd::EventFd);
+
+impl EventFd {
+    /// A counter at zero, non-blocking and closed on exec.
+    pub(crate) fn new() -> io::Result<Self> {
+        let made = retry(|| eventfd::EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK));
+        during("creating an eventfd", made).map(Self)
+    }
+
+    /// Makes the counter readable. A full counter is readable already, which is all that was asked for.
+    pub(crate) fn ring(&self) -> io::Result<()> {
+        match retry(|| self.0.write(1)) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => during("ringing an eventfd", Err(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the counter back to zero; returns whether it was rung.
+    pub(crate) fn drain(&self) -> io::Result<bool> {
+        match retry(|| self.0.read()) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => during("draining an eventfd", Err(error)),
+        }
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::error::errno;
+    use std::time::Duration;
+
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    fn answers(epoll: &Epoll, buffer: &mut Buffer, deadline: Deadline) -> Vec<(u64, Readiness)> {
+        epoll.wait(buffer, deadline).unwrap().collect()
+    }
+
+    #[test]
+    fn an_eventfd_is_readable_from_ring_to_drain() {
+        let (epoll, bell, mut buffer) = (Epoll::new().unwrap(), EventFd::new().unwrap(), Buffer::new(4));
+        epoll.add(bell.as_fd(), Readiness::READ, 7, false).unwrap();
+        assert_eq!(answers(&epoll, &mut buffer, Deadline::after(AT_ONCE)), []);
+        bell.ring().unwrap();
+        bell.ring().unwrap();
+        assert_eq!(answers(&epoll, &mut buffer, Deadline::NEVER), [(7, Readiness::READ)]);
+        assert!(bell.drain().unwrap(), "it was rung");
+        assert!(!bell.drain().unwrap(), "two rings are one");
+        assert_eq!(answers(&epoll, &mut buffer, Deadline::after(AT_ONCE)), []);
+    }
+
+    #[test]
+    fn a_full_counter_may_be_rung() {
+        let bell = EventFd::new().unwrap();
+        bell.0.write(u64::MAX - 1).unwrap();
+        bell.ring().unwrap();
+        assert!(bell.drain().unwrap());
+    }
+
+    #[test]
+    fn misuse_of_the_interest_list_keeps_its_errno() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        let code = |result: io::Result<()>| errno(&result.unwrap_err()).map(Errno::from_raw);
+        assert_eq!(code(epoll.modify(bell.as_fd(), Readiness::READ, 0, false)), Some(Errno::ENOENT));
+        assert_eq!(code(epoll.delete(bell.as_fd())), Some(Errno::ENOENT));
+        epoll.add(bell.as_fd(), Readiness::READ, 0, false).unwrap();
+        assert_eq!(code(epoll.add(bell.as_fd(), Readiness::READ, 0, false)), Some(Errno::EEXIST));
+        let file = std::fs::File::open("/proc/self/status").unwrap();
+        assert_eq!(code(epoll.add(file.as_fd(), Readiness::READ, 0, false)), Some(Errno::EPERM));
+    }
+
+    #[test]
+    fn a_wait_that_times_out_does_not_end_early() {
+        let (epoll, mut buffer) = (Epoll::new().unwrap(), Buffer::new(1));
+        let deadline = Deadline::after(Duration::from_micros(1_500));
+        assert_eq!(answers(&epoll, &mut buffer, deadline), []);
+        assert!(deadline.is_expired());
+    }
+
+    #[test]
+    fn answers_beyond_the_buffer_come_in_turn() {
+        let (epoll, mut buffer) = (Epoll::new().unwrap(), Buffer::new(2));
+        let bells: Vec<EventFd> = (0..5).map(|_| EventFd::new().unwrap()).collect();
+        for (bell, token) in bells.iter().zip(0..) {
+            epoll.add(bell.as_fd(), Readiness::READ, token, false).unwrap();
+            bell.ring().unwrap();
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            seen.extend(answers(&epoll, &mut buffer, Deadline::NEVER).into_iter().map(|(token, _)| token));
+        }
+        assert_eq!(seen, (0..5).collect());
+    }
+}
