@@ -1,0 +1,220 @@
+//! Forking this very process: the base of [`StartMethod::Fork`](super::StartMethod) and of the pre-fork master.
+//!
+//! A fork copies one thread, so it is done only while there is one. In the child signals are as in a new process,
+//! descriptors that were not handed over are closed, and the body's end is the process's end: no destructor of the
+//! parent's stack runs twice.
+//!
+//! # Safety
+//!
+//! The one unsafe call is `sys::process::fork`; the thread count is what makes it sound.
+#![expect(unsafe_code, reason = "fork")]
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::error::ForkError;
+use super::exit::Exit;
+use crate::sys::process::{self, Forked, PidFd};
+use crate::sys::signal;
+
+/// The exit code of a child whose body panicked; the same as that of a Rust program whose `main` panicked.
+pub(crate) const PANICKED: i32 = 101;
+
+/// A forked child, as its parent sees it. The parent reaps it with [`Child::try_wait`]; dropping this does not.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pidfd: PidFd,
+}
+
+impl Child {
+    /// The child's pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pidfd.pid()
+    }
+
+    /// Sends a signal; ESRCH once the child was reaped.
+    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
+        self.pidfd.send_signal(signal)
+    }
+
+    /// Reaps the child if it has ended. [`Exit::Unknown`] if somebody else reaped it.
+    pub(crate) fn try_wait(&self) -> io::Result<Option<Exit>> {
+        match self.pidfd.try_wait() {
+            Err(error) if process::is_not_our_child(&error) => Ok(Some(Exit::Unknown)),
+            result => Ok(result?.map(|ended| ended.status.into())),
+        }
+    }
+}
+
+impl AsFd for Child {
+    /// The pidfd: readable when the child has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Forks; the child runs `body` and ends with the code it returns ([`PANICKED`] if it panics).
+///
+/// The child keeps descriptors 0, 1, 2 and `keep`, and closes all others; `body` must not use or drop an owner of
+/// another one. It begins with an empty signal mask and default dispositions (SIGPIPE ignored).
+pub(crate) fn fork(keep: &[BorrowedFd<'_>], body: impl FnOnce() -> i32) -> Result<Child, ForkError> {
+    let threads = process::thread_count()?;
+    if threads > 1 {
+        return Err(ForkError::Multithreaded { threads });
+    }
+    process::flush_stdio();
+    // A signal between the fork and the reset would run the parent's handlers in the child.
+    let mask = signal::block_all()?;
+    // SAFETY: there is one thread, counted above, and it is here.
+    match unsafe { process::fork() }? {
+        Forked::Child => {
+            let ready = process::close_all_except(keep).and_then(|()| signal::reset_all());
+            if let Err(error) = ready {
+                eprintln!("crewkit: a forked child cannot start: {error}");
+                process::exit_now(PANICKED);
+            }
+            leave(body)
+        }
+        Forked::Parent(pid) => {
+            drop(mask);
+            match PidFd::open(pid) {
+                Ok(pidfd) => Ok(Child { pidfd }),
+                Err(error) => {
+                    process::kill_and_reap(pid);
+                    Err(error.into())
+                }
+            }
+        }
+    }
+}
+
+/// Runs `body` as the rest of this process's life.
+pub(super) fn leave(body: impl FnOnce() -> i32) -> ! {
+    // The end of the closure and of its captures is inside, and the payload is never dropped, because its destructor
+    // may panic too: nothing unwinds into the parent's frames.
+    let code = catch_unwind(AssertUnwindSafe(body)).map_err(ManuallyDrop::new).unwrap_or(PANICKED);
+    process::flush_stdio();
+    process::exit_now(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock::Deadline;
+    use crate::sys::poll::{self, Readiness};
+    use std::io::{Read, Write};
+    use std::process::Command;
+
+    /// libtest runs tests on threads, where a fork is refused. Each test here is run before libtest, in a process of
+    /// its own that has one thread; the `#[test]` starts that process and waits for it.
+    macro_rules! single_threaded {
+        ($(fn $name:ident() $body:block)*) => {
+            $(
+                #[test]
+                fn $name() {
+                    run(stringify!($name));
+                }
+            )*
+
+            extern "C" fn entry() {
+                $(fn $name() $body)*
+                let bodies: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+                let Ok(wanted) = std::env::var(MARK) else { return };
+                let (_, body) = bodies.iter().find(|(name, _)| *name == wanted).unwrap();
+                let passed = catch_unwind(body).is_ok();
+                std::process::exit(if passed { PASSED } else { 1 });
+            }
+        };
+    }
+
+    const MARK: &str = "CREWKIT_TEST_SINGLE_THREADED";
+    const PASSED: i32 = 77;
+
+    // SAFETY: glibc calls the functions of this section before main, with the environment and stdio in place.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static ENTRY: extern "C" fn() = entry;
+
+    fn run(test: &str) {
+        let output = Command::new(std::env::current_exe().unwrap()).env(MARK, test).output().unwrap();
+        assert_eq!(output.status.code(), Some(PASSED), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn wait(child: &Child) -> Exit {
+        poll::wait(child.as_fd(), Readiness::READ, Deadline::NEVER).unwrap();
+        child.try_wait().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_process_with_threads_is_refused() {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || held.recv());
+        let error = fork(&[], || 0).unwrap_err();
+        assert!(matches!(error, ForkError::Multithreaded { threads } if threads >= 2), "{error}");
+        drop(hold);
+        assert!(thread.join().unwrap().is_err());
+    }
+
+    single_threaded! {
+        fn the_end_of_the_body_is_the_end_of_the_child() {
+            assert_eq!(wait(&fork(&[], || 7).unwrap()), Exit::Code(7));
+            assert_eq!(wait(&fork(&[], || panic!("expected")).unwrap()), Exit::Code(PANICKED));
+            let Exit::Signal { signal, .. } = wait(&fork(&[], || std::process::abort()).unwrap()) else { panic!() };
+            assert_eq!(signal, 6);
+            struct Nasty;
+            impl Drop for Nasty {
+                fn drop(&mut self) {
+                    panic!("expected, too");
+                }
+            }
+            assert_eq!(wait(&fork(&[], || std::panic::panic_any(Nasty)).unwrap()), Exit::Code(PANICKED));
+        }
+
+        fn only_descriptors_handed_over_stay_open() {
+            let (mut reader, writer) = io::pipe().unwrap();
+            let other = std::fs::File::open("/dev/null").unwrap();
+            let more: Vec<_> = (0..3).map(|_| other.try_clone().unwrap()).collect();
+            let child = fork(&[writer.as_fd(), more[1].as_fd()], || {
+                let mut open: Vec<String> = std::fs::read_dir("/proc/self/fd")
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    // The directory's own descriptor is listed, and closed by the time its link is read.
+                    .filter_map(|path| std::fs::read_link(path).ok())
+                    .map(|target| target.display().to_string())
+                    .filter(|target| target.starts_with("pipe:") || target == "/dev/null")
+                    .collect();
+                open.sort();
+                (&writer).write_all(open.join(" ").as_bytes()).unwrap();
+                0
+            })
+            .unwrap();
+            assert_eq!(wait(&child), Exit::Code(0));
+            // The child inherited the writer and `more[1]`; 0, 1 and 2 are pipes or whatever the caller had.
+            drop(writer);
+            let mut seen = String::new();
+            reader.read_to_string(&mut seen).unwrap();
+            let standard: Vec<String> = (0..3)
+                .filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok())
+                .map(|target| target.display().to_string())
+                .filter(|target| target.starts_with("pipe:") || target == "/dev/null")
+                .collect();
+            assert_eq!(seen.split(' ').count(), standard.len() + 2, "{seen} against {standard:?}");
+        }
+
+        fn signals_are_as_in_a_new_process() {
+            signal::ignore(15).unwrap();
+            let _mask = signal::block(&[15]).unwrap();
+            let child = fork(&[], || {
+                loop {
+                    std::thread::park();
+                }
+            })
+            .unwrap();
+            child.send_signal(15).unwrap();
+            assert_eq!(wait(&child), Exit::Signal { signal: 15, core: false });
+            assert!(child.send_signal(15).is_err());
+        }
+    }
+}
