@@ -1,0 +1,135 @@
+//! A value as bytes and descriptors, and back.
+//!
+//! serde sees only the value; the descriptors in it go past serde through a table of the thread (`table`): whoever
+//! serialises one puts it there and writes its index into the bytes. A handle that can have one owner only (the end of
+//! a connection) is *moved*: the sender's copy is spent by [`Parcel::commit`], once the message was sent, and untouched
+//! if it was not.
+
+mod table;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::sys::socket::MAX_FDS_PER_RECORD;
+
+pub(super) use table::{attach, claim};
+
+/// The sender's copy of a handle that is being moved. Dropping it unspent leaves that copy as it was.
+pub(crate) trait Moving: Send {
+    /// The message was sent: the sender's copy is no longer its own.
+    fn spend(self: Box<Self>);
+}
+
+/// A serialised value, ready to be sent by any of the crate's transports.
+pub(crate) struct Parcel {
+    /// What serde wrote.
+    pub(crate) bytes: Vec<u8>,
+    /// The descriptors that the bytes refer to by index.
+    pub(crate) fds: Vec<OwnedFd>,
+    moving: Vec<Box<dyn Moving>>,
+}
+
+impl Parcel {
+    /// The message was sent: handles in it that can have one owner are now the receiver's.
+    pub(crate) fn commit(&mut self) {
+        self.fds.clear();
+        for handle in self.moving.drain(..) {
+            handle.spend();
+        }
+    }
+
+    /// The descriptors, as a transport wants them.
+    pub(crate) fn borrowed_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.fds.iter().map(std::os::fd::AsFd::as_fd).collect()
+    }
+}
+
+impl fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, fds, moving } = self;
+        f.debug_struct("Parcel")
+            .field("bytes", &bytes.len())
+            .field("fds", &fds.len())
+            .field("moving", &moving.len())
+            .finish()
+    }
+}
+
+/// Why a value cannot be sent. Nothing was sent, and no handle in it has changed.
+#[derive(Debug)]
+pub(crate) enum EncodeError {
+    /// serde or its format refused; what they said, and of which type.
+    NotSerializable(String),
+    /// More than 253 descriptors in one value.
+    TooManyFds,
+    /// A handle in the value was already sent to another process.
+    Moved,
+    /// A handle in the value was inherited by fork, not handed over.
+    ForeignProcess,
+    /// The kernel refused to duplicate a descriptor.
+    Io(io::Error),
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSerializable(why) => f.write_str(why),
+            Self::TooManyFds => write!(f, "more than {MAX_FDS_PER_RECORD} descriptors in one message"),
+            Self::Moved => f.write_str("a handle in the message was already sent to another process"),
+            Self::ForeignProcess => {
+                f.write_str("a handle in the message belongs to the process this one was forked from")
+            }
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+/// Why bytes and descriptors are not a value of the type asked for. The descriptors were closed.
+#[derive(Debug)]
+pub(crate) struct DecodeError(String);
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Serialises a value. May be called from inside another value's `Serialize`: each parcel has its own descriptors.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Parcel, EncodeError> {
+    let scope = table::Encoding::begin()?;
+    let written = postcard::to_extend(value, Vec::with_capacity(64));
+    let table::Attached { fds, moving } = scope.finish()?;
+    match written {
+        Ok(bytes) => Ok(Parcel { bytes, fds, moving }),
+        Err(error) => {
+            let name = std::any::type_name::<T>();
+            Err(EncodeError::NotSerializable(format!("a value of type {name} cannot be serialised: {error}")))
+        }
+    }
+}
+
+/// The value that was serialised. Descriptors that it does not take are closed, also when this fails or panics.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, DecodeError> {
+    let scope = table::Decoding::begin(fds)?;
+    let read = postcard::take_from_bytes::<T>(bytes);
+    let refused = scope.finish();
+    let name = std::any::type_name::<T>();
+    let why = match (read, refused) {
+        (Ok((value, [])), None) => return Ok(value),
+        (_, Some(why)) => why.to_owned(),
+        (Err(error), None) => error.to_string(),
+        (Ok((_, rest)), None) => format!("{} bytes are left over", rest.len()),
+    };
+    Err(DecodeError(format!("the message is not a value of type {name}: {why}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The descriptors of the serialisation in progress on this thread.
+//!
+//! A stack, because a value's `Serialize` may itself send something. Its top is the innermost one in progress:
+//!
+//! ```text
+//!    encode(outer)                 encode(inner), called by outer's Serialize
+//!    +---------------------+       +---------------------+
+//!    | Encoding            |  -->  | Encoding            |  <-- attach() puts descriptors here
+//!    |   fds, moving       |       |   fds, moving       |
+//!    +---------------------+       +---------------------+
+//! ```
+//!
+//! A frame is popped by its scope's drop, so a panic inside user code leaves the stack as it was and closes the
+//! descriptors. No user code runs while the stack is borrowed.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+
+use super::{DecodeError, EncodeError, MAX_FDS_PER_RECORD, Moving};
+
+enum Frame {
+    Encoding { fds: Vec<OwnedFd>, moving: Vec<Box<dyn Moving>>, refused: Option<EncodeError> },
+    Decoding { fds: Vec<Option<OwnedFd>>, refused: Option<&'static str> },
+}
+
+thread_local! {
+    static STACK: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+const NOT_HERE: &str = "descriptors and connections can be serialised only by crewkit's own transports \
+    (Connection::send, the arguments and results of processes and pools)";
+const GONE: &str = "this thread is ending, and can serialise nothing any more";
+
+/// Runs `f` on the innermost frame; `None` where nothing is in progress.
+fn with_top<T>(f: impl FnOnce(&mut Frame) -> T) -> Option<T> {
+    STACK.try_with(|stack| stack.borrow_mut().last_mut().map(f)).ok().flatten()
+}
+
+/// A frame on the stack, popped when this is dropped. It must not leave its thread.
+struct Scope(PhantomData<*const ()>);
+
+impl Scope {
+    fn push(frame: Frame) -> Option<Self> {
+        STACK.try_with(|stack| stack.borrow_mut().push(frame)).ok()?;
+        Some(Self(PhantomData))
+    }
+
+    fn pop(self) -> Option<Frame> {
+        let _popped_here = std::mem::ManuallyDrop::new(self);
+        pop()
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // What the frame holds is dropped after the stack was given back.
+        drop(pop());
+    }
+}
+
+fn pop() -> Option<Frame> {
+    STACK.try_with(|stack| stack.borrow_mut().pop()).ok().flatten()
+}
+
+/// What the code of a value attached to its message.
+pub(super) struct Attached {
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) moving: Vec<Box<dyn Moving>>,
+}
+
+/// A value being serialised.
+pub(super) struct Encoding(Scope);
+
+impl Encoding {
+    pub(super) fn begin() -> Result<Self, EncodeError> {
+        let frame = Frame::Encoding { fds: Vec::new(), moving: Vec::new(), refused: None };
+        Scope::push(frame).map(Self).ok_or_else(|| EncodeError::NotSerializable(GONE.to_owned()))
+    }
+
+    /// What was attached, or why something could not be.
+    pub(super) fn finish(self) -> Result<Attached, EncodeError> {
+        match self.0.pop() {
+            Some(Frame::Encoding { fds, moving, refused: None }) => Ok(Attached { fds, moving }),
+            Some(Frame::Encoding { refused: Some(why), .. }) => Err(why),
+            Some(Frame::Decoding { .. }) | None => Err(EncodeError::NotSerializable(GONE.to_owned())),
+        }
+    }
+}
+
+/// A value being deserialised.
+pub(super) struct Decoding(Scope);
+
+impl Decoding {
+    pub(super) fn begin(fds: Vec<OwnedFd>) -> Result<Self, DecodeError> {
+        let fds = fds.into_iter().map(Some).collect();
+        Scope::push(Frame::Decoding { fds, refused: None }).map(Self).ok_or_else(|| DecodeError(GONE.to_owned()))
+    }
+
+    /// Closes what was not claimed; says why a claim was refused.
+    pub(super) fn finish(self) -> Option<&'static str> {
+        match self.0.pop() {
+            Some(Frame::Decoding { refused, .. }) => refused,
+            Some(Frame::Encoding { .. }) | None => Some(GONE),
+        }
+    }
+}
+
+/// Puts a descriptor into the message being serialised and returns its index there. `make` runs only if there is such
+/// a message and room in it; its error is the one that the sender gets.
+pub(in crate::ipc) fn attach<E: serde::ser::Error>(
+    make: impl FnOnce() -> Result<(OwnedFd, Option<Box<dyn Moving>>), EncodeError>,
+) -> Result<u32, E> {
+    let count = with_top(|frame| match frame {
+        Frame::Encoding { fds, .. } => Some(fds.len()),
+        Frame::Decoding { .. } => None,
+    });
+    let Some(count) = count.flatten() else { return Err(E::custom(NOT_HERE)) };
+    let made = if count < MAX_FDS_PER_RECORD { make() } else { Err(EncodeError::TooManyFds) };
+    let message = made.as_ref().err().map(ToString::to_string);
+    with_top(|frame| {
+        let Frame::Encoding { fds, moving, refused } = frame else { return };
+        match made {
+            Ok((fd, handle)) => {
+                fds.push(fd);
+                moving.extend(handle);
+            }
+            Err(error) => *refused = refused.take().or(Some(error)),
+        }
+    });
+    match (message, u32::try_from(count)) {
+        (None, Ok(index)) => Ok(index),
+        (message, _) => Err(E::custom(message.unwrap_or_default())),
+    }
+}
+
+/// Takes the descriptor with this index out of the message being deserialised.
+pub(in crate::ipc) fn claim<E: serde::de::Error>(index: u32) -> Result<OwnedFd, E> {
+    let claimed = with_top(|frame| {
+        let Frame::Decoding { fds, refused } = frame else { return Err(NOT_HERE) };
+        let slot = usize::try_from(index).ok().and_then(|index| fds.get_mut(index));
+        let claimed = match slot.map(Option::take) {
+            Some(Some(fd)) => Ok(fd),
+            Some(None) => Err("it uses a descriptor twice"),
+            None => Err("it refers to a descriptor that did not come with it"),
+        };
+        *refused = refused.or(claimed.as_ref().err().copied());
+        claimed
+    });
+    claimed.unwrap_or(Err(NOT_HERE)).map_err(E::custom)
+}
+
+#[cfg(test)]
+pub(super) fn depth() -> usize {
+    STACK.with(|stack| stack.borrow().len())
+}

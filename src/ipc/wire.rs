@@ -1,0 +1,302 @@
+//! Messages over a SEQPACKET socket, without waiting: one chunk of [`framing`](crate::framing) is one record.
+//!
+//! [`Connection`](super::Connection) adds the waiting with a deadline; event loops (pool, fork server) call this
+//! directly when their poller says so. Neither side copies: a record is sent from the caller's slice and received into
+//! the message's own buffer.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::framing::{Assembly, Chunks, FrameError, HEADER_LEN, Header, Kind, MAX_CHUNK, Place};
+use crate::sys::socket::{MAX_FDS_PER_RECORD, peek_record, recv_record, send_record};
+
+/// The longest message taken or sent where nobody asked for another limit: 1 GiB.
+pub(crate) const DEFAULT_LIMIT: u64 = 1 << 30;
+
+/// A receive buffer that grew beyond this is given back rather than kept for the next message.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// One message as it arrived.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The serialised value, or the bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// The descriptors that came with it.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// What `bytes` are.
+    pub(crate) kind: Kind,
+}
+
+/// Why no message came. All but `Closed` and `Io` concern one message: the next call goes on with the next.
+#[derive(Debug)]
+pub(crate) enum WireError {
+    /// The other side is gone and everything it finished sending was received.
+    Closed,
+    /// Descriptors of a message were lost, because this process may open no more. The message is dropped.
+    Truncated,
+    /// A message longer than the limit was announced. It is skipped.
+    TooLarge { size: u64, limit: u64 },
+    /// A record that is no chunk of a message, or not where it belongs. Its message is skipped.
+    Corrupt(&'static str),
+    /// The kernel refused to receive.
+    Io(io::Error),
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other side is closed"),
+            Self::Truncated => f.write_str("descriptors were lost: this process may open no more (RLIMIT_NOFILE)"),
+            Self::TooLarge { size, limit } => write!(f, "a message of {size} bytes; the limit here is {limit}"),
+            Self::Corrupt(what) => write!(f, "not a message of crewkit: {what}"),
+            Self::Io(error) => write!(f, "receiving: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
+
+impl From<FrameError> for WireError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::TooLarge { total, limit } => Self::TooLarge { size: total, limit },
+            FrameError::Corrupt(what) => Self::Corrupt(what),
+        }
+    }
+}
+
+/// The sending side: at most one message is begun and not yet finished.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    limit: u64,
+    begun: Option<Chunks>,
+}
+
+impl Sender {
+    /// A sender of messages of at most `limit` bytes.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { limit, begun: None }
+    }
+
+    /// The longest message that may be sent.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Changes the limit.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// Sends as much of a value's message as there is room for; `true` when all of it was sent. After `false`, call
+    /// again with the same message when the socket is writable, or [`abandon`](Self::abandon) it.
+    ///
+    /// After an error nothing is begun. `InvalidInput` for a message over the limit or with more than 253 descriptors,
+    /// `BrokenPipe` when the other side is closed; what the kernel says otherwise.
+    pub(crate) fn try_send(&mut self, fd: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
+        self.try_send_kind(fd, Kind::Value, bytes, fds)
+    }
+
+    /// [`try_send`](Self::try_send) for either kind of message.
+    pub(crate) fn try_send_kind(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        kind: Kind,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<bool> {
+        let mut chunks = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.begin(kind, bytes, fds)?,
+        };
+        while let Some((header, part)) = chunks.next() {
+            let payload = bytes.get(part).ok_or_else(|| invalid("a message that changed while it was being sent"))?;
+            let rights = if header.first { fds } else { &[] };
+            match send_record(fd, &[IoSlice::new(&header.encode()), IoSlice::new(payload)], rights) {
+                Ok(()) => chunks.advance(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.begun = Some(chunks);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives up the message begun. The receiver drops what it holds of it when the next message begins.
+    pub(crate) fn abandon(&mut self) {
+        self.begun = None;
+    }
+
+    fn begin(&self, kind: Kind, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<Chunks> {
+        if bytes.len() as u64 > self.limit {
+            return Err(invalid("a message longer than the limit"));
+        }
+        let count = u8::try_from(fds.len()).ok().filter(|&count| usize::from(count) <= MAX_FDS_PER_RECORD);
+        let count = count.ok_or_else(|| invalid("more than 253 descriptors in one message"))?;
+        Ok(Chunks::new(bytes.len(), kind, count))
+    }
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+/// The receiving side: holds what arrived of a message until it is whole, and a whole one until it is taken.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    assembly: Assembly,
+    /// What arrived of the message being received.
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    /// The message held is whole.
+    whole: Option<Kind>,
+}
+
+impl Receiver {
+    /// A receiver of messages of at most `limit` bytes.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { assembly: Assembly::new(limit), bytes: Vec::new(), fds: Vec::new(), whole: None }
+    }
+
+    /// Changes the limit, from the next message on.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.assembly.set_limit(limit);
+    }
+
+    /// The longest message that is taken.
+    pub(crate) fn limit(&self) -> u64 {
+        self.assembly.limit()
+    }
+
+    /// Whether anything of a message was taken from the socket and not yet given out.
+    pub(crate) fn holds_something(&self) -> bool {
+        self.whole.is_some() || self.assembly.is_inside()
+    }
+
+    /// The next message, or `None` when the socket has no more for now; what arrived of an unfinished one stays here.
+    pub(crate) fn try_recv(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Message>, WireError> {
+        if self.advance(fd)?.is_none() {
+            return Ok(None);
+        }
+        let mut message = self.take();
+        self.fit(&mut message);
+        Ok(Some(message))
+    }
+
+    /// Receives until a message is whole; says its kind, and holds it until [`take`](Self::take). `None` when the
+    /// socket has no more for now.
+    pub(crate) fn advance(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Kind>, WireError> {
+        while self.whole.is_none() {
+            if !self.receive_chunk(fd)? {
+                return Ok(None);
+            }
+        }
+        Ok(self.whole)
+    }
+
+    /// Whether [`advance`](Self::advance) would give a message or an error now. Receives all but the last chunk, so that
+    /// the socket stays readable for as long as this is true.
+    pub(crate) fn is_ready(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
+        loop {
+            let mut head = [0; HEADER_LEN];
+            match peek_record(fd, &mut head) {
+                _ if self.whole.is_some() => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(WireError::Io(error)),
+                Ok(HEADER_LEN) if Header::decode(&head).is_ok_and(|header| !header.last) => {
+                    self.receive_chunk(fd)?;
+                }
+                Ok(_) => return Ok(true),
+            }
+        }
+    }
+
+    /// The message held, in the receiver's own buffer; give that back by [`recycle`](Self::recycle).
+    pub(crate) fn take(&mut self) -> Message {
+        let kind = self.whole.take().unwrap_or(Kind::Value);
+        Message { bytes: std::mem::take(&mut self.bytes), fds: std::mem::take(&mut self.fds), kind }
+    }
+
+    /// The length of the message held.
+    pub(crate) fn held_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back the buffer of a message that was taken, for the next one, unless it grew too large to keep.
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_BUFFER && self.bytes.capacity() == 0 {
+            buffer.clear();
+            self.bytes = buffer;
+        }
+    }
+
+    /// Makes a message that will be kept no larger than it need be: a short one leaves the receive buffer.
+    pub(crate) fn fit(&mut self, message: &mut Message) {
+        if message.bytes.capacity() / 4 > message.bytes.len() {
+            let exact = message.bytes.as_slice().to_vec();
+            self.recycle(std::mem::replace(&mut message.bytes, exact));
+        }
+    }
+
+    /// Receives one record; `false` when there is none.
+    fn receive_chunk(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
+        let held = self.bytes.len();
+        let mut head = [0; HEADER_LEN];
+        let received = match recv_record(fd, &mut head, &mut self.bytes, MAX_CHUNK) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(WireError::Io(error)),
+        };
+        if received.len == 0 {
+            self.discard();
+            return Err(WireError::Closed);
+        }
+        let judged = if received.len < HEADER_LEN || received.truncated {
+            Err(FrameError::Corrupt("a record that is no chunk"))
+        } else {
+            Header::decode(&head).and_then(|header| match self.bytes.len() - held == header.len {
+                true => Ok(header),
+                false => Err(FrameError::Corrupt("a record shorter or longer than its chunk")),
+            })
+        };
+        let header = judged.inspect_err(|_| self.give_up())?;
+        let (place, complete) = self.assembly.accept(&header).inspect_err(|_| self.discard())?;
+        match place {
+            Place::Nowhere => self.discard(),
+            Place::End if received.fds.is_empty() && !received.fds_truncated => {}
+            Place::Start if received.fds.len() == usize::from(header.fds) && !received.fds_truncated => {
+                self.bytes.drain(..held);
+                self.fds = received.fds;
+            }
+            Place::Start | Place::End => {
+                match complete {
+                    true => self.discard(),
+                    false => self.give_up(),
+                }
+                return Err(match received.fds_truncated || received.fds.len() < usize::from(header.fds) {
+                    true => WireError::Truncated,
+                    false => WireError::Corrupt("more descriptors than announced"),
+                });
+            }
+        }
+        self.whole = complete.then_some(header.kind);
+        Ok(true)
+    }
+
+    fn give_up(&mut self) {
+        self.assembly.give_up();
+        self.discard();
+    }
+
+    fn discard(&mut self) {
+        self.fds.clear();
+        let buffer = std::mem::take(&mut self.bytes);
+        self.recycle(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests;
