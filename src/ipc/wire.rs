@@ -14,6 +14,10 @@ use crate::sys::socket::{MAX_FDS_PER_RECORD, peek_record, recv_record, send_reco
 /// The longest message taken or sent where nobody asked for another limit: 1 GiB.
 pub(crate) const DEFAULT_LIMIT: u64 = 1 << 30;
 
+/// How many chunks one call takes or sends at most, so that no peer, however fast, keeps a caller from looking at its
+/// clock or at its other sockets: 16 MiB.
+const ROUND: usize = 256;
+
 /// A receive buffer that grew beyond this is given back rather than kept for the next message.
 const KEPT_BUFFER: usize = 1 << 20;
 
@@ -110,7 +114,12 @@ impl Sender {
             Some(begun) => begun,
             None => self.begin(kind, bytes, fds)?,
         };
-        while let Some((header, part)) = chunks.next() {
+        for round in 0.. {
+            let Some((header, part)) = chunks.next() else { break };
+            if round == ROUND {
+                self.begun = Some(chunks);
+                return Ok(false);
+            }
             let payload = bytes.get(part).ok_or_else(|| invalid("a message that changed while it was being sent"))?;
             let rights = if header.first { fds } else { &[] };
             match send_record(fd, &[IoSlice::new(&header.encode()), IoSlice::new(payload)], rights) {
@@ -153,12 +162,14 @@ pub(crate) struct Receiver {
     fds: Vec<OwnedFd>,
     /// The message held is whole.
     whole: Option<Kind>,
+    /// What [`is_ready`](Self::is_ready) ran into, for the next call that receives.
+    failed: Option<WireError>,
 }
 
 impl Receiver {
     /// A receiver of messages of at most `limit` bytes.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { assembly: Assembly::new(limit), bytes: Vec::new(), fds: Vec::new(), whole: None }
+        Self { assembly: Assembly::new(limit), bytes: Vec::new(), fds: Vec::new(), whole: None, failed: None }
     }
 
     /// Changes the limit, from the next message on.
@@ -187,11 +198,14 @@ impl Receiver {
     }
 
     /// Receives until a message is whole; says its kind, and holds it until [`take`](Self::take). `None` when the
-    /// socket has no more for now.
+    /// socket has no more for now, or after [`ROUND`] chunks.
     pub(crate) fn advance(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Kind>, WireError> {
-        while self.whole.is_none() {
-            if !self.receive_chunk(fd)? {
-                return Ok(None);
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        for _ in 0..ROUND {
+            if self.whole.is_some() || !self.receive_chunk(fd)? {
+                break;
             }
         }
         Ok(self.whole)
@@ -199,19 +213,21 @@ impl Receiver {
 
     /// Whether [`advance`](Self::advance) would give a message or an error now. Receives all but the last chunk, so that
     /// the socket stays readable for as long as this is true.
-    pub(crate) fn is_ready(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
-        loop {
+    pub(crate) fn is_ready(&mut self, fd: BorrowedFd<'_>) -> bool {
+        for _ in 0..ROUND {
+            if self.whole.is_some() || self.failed.is_some() {
+                break;
+            }
             let mut head = [0; HEADER_LEN];
             match peek_record(fd, &mut head) {
-                _ if self.whole.is_some() => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(WireError::Io(error)),
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
                 Ok(HEADER_LEN) if Header::decode(&head).is_ok_and(|header| !header.last) => {
-                    self.receive_chunk(fd)?;
+                    self.failed = self.receive_chunk(fd).err();
                 }
-                Ok(_) => return Ok(true),
+                Ok(_) => return true,
             }
         }
+        self.whole.is_some() || self.failed.is_some()
     }
 
     /// The message held, in the receiver's own buffer; give that back by [`recycle`](Self::recycle).

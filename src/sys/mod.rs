@@ -24,6 +24,7 @@ processes! {
     pub(crate) mod elf;
     pub(crate) mod epoll;
     pub(crate) mod error;
+    pub(crate) mod generation;
     pub(crate) mod memory;
     pub(crate) mod poll;
     pub(crate) mod process;

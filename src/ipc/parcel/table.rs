@@ -15,7 +15,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{DecodeError, EncodeError, MAX_FDS_PER_RECORD, Moving};
 
@@ -134,13 +134,17 @@ pub(in crate::ipc) fn attach<E: serde::ser::Error>(
     }
 }
 
-/// Takes the descriptor with this index out of the message being deserialised.
-pub(in crate::ipc) fn claim<E: serde::de::Error>(index: u32) -> Result<OwnedFd, E> {
+/// Takes the descriptor with this index out of the message being deserialised, if `check` finds it to be what it
+/// should be.
+pub(in crate::ipc) fn claim<E: serde::de::Error>(
+    index: u32,
+    check: impl FnOnce(BorrowedFd<'_>) -> Result<(), &'static str>,
+) -> Result<OwnedFd, E> {
     let claimed = with_top(|frame| {
         let Frame::Decoding { fds, refused } = frame else { return Err(NOT_HERE) };
         let slot = usize::try_from(index).ok().and_then(|index| fds.get_mut(index));
         let claimed = match slot.map(Option::take) {
-            Some(Some(fd)) => Ok(fd),
+            Some(Some(fd)) => check(fd.as_fd()).map(|()| fd),
             Some(None) => Err("it uses a descriptor twice"),
             None => Err("it refers to a descriptor that did not come with it"),
         };

@@ -1,0 +1,310 @@
+//! One end of a pipe.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::direction::{Incoming, Outgoing};
+use super::endpoint::Endpoint;
+use super::half::{RecvHalf, SendHalf};
+use super::parcel::{EncodeError, attach, claim};
+use super::{RecvError, SendError};
+use crate::framing::Kind;
+use crate::sys::clock::Deadline;
+use crate::sys::socket::{is_seqpacket, seqpacket_pair};
+
+/// Two connected ends of a new pipe (Python's `multiprocessing.Pipe(duplex=True)`): what one sends, the other receives.
+///
+/// # Errors
+///
+/// When this process may open no more descriptors.
+///
+/// ```
+/// let (near, far) = crewkit::ipc::pipe::<String, u32>()?;
+/// near.send(&"how long?".to_owned())?;
+/// far.send(&(far.recv()?.len() as u32))?;
+/// assert_eq!(near.recv()?, 9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
+    let (one, other) = seqpacket_pair()?;
+    Ok((Connection::from(one), Connection::from(other)))
+}
+
+/// One end of a [`pipe`]: sends values of type `S`, receives values of type `R` (Python's
+/// `multiprocessing.connection.Connection`).
+///
+/// Values are serde's; files, sockets ([`Fd`](super::Fd)) and other connections may stand anywhere in them. A message
+/// arrives whole or not at all, in the order of sending, whatever happens to its sender. When the other end's process
+/// ends, however it ends, what it had sent is still received, then [`RecvError::Closed`] comes at once.
+///
+/// An end has one owner. Serialising it **moves** it: once the message was sent, this copy answers
+/// [`SendError::Moved`] and [`RecvError::Moved`]; if sending failed it is unchanged. It may be given to another thread
+/// but not shared by two; [`split`](Self::split) it for that. In a process forked past crewkit, inherited ends answer
+/// [`SendError::ForeignProcess`] and [`RecvError::ForeignProcess`].
+///
+/// Values go through postcard: types that need a self-describing format (`#[serde(untagged)]`, `flatten`,
+/// `skip_serializing_if`) cannot be received. A long `Vec<u8>` in a value is handled byte by byte; use
+/// [`send_bytes`](Self::send_bytes), or the `serde_bytes` crate.
+pub struct Connection<S, R> {
+    outgoing: Outgoing<S>,
+    incoming: Incoming<R>,
+}
+
+impl<S, R> Connection<S, R> {
+    /// The socket, for an event loop.
+    ///
+    /// # Errors
+    ///
+    /// When this end was moved or inherited, or holds a part of a message, which would be lost.
+    pub(crate) fn into_wire(self) -> io::Result<OwnedFd> {
+        let Self { outgoing, incoming } = self;
+        if incoming.holds_something() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, HOLDS_SOMETHING));
+        }
+        drop(incoming);
+        let moved =
+            || io::Error::new(io::ErrorKind::InvalidInput, "this end of the connection is no longer this process's");
+        outgoing.endpoint.into_fd().ok_or_else(moved)
+    }
+
+    /// Makes an end that was inherited by fork this process's own. The process that it was inherited from must not use
+    /// it any more.
+    pub(crate) fn adopt(&self) {
+        self.outgoing.endpoint.adopt();
+    }
+
+    /// Sends a value (Python: `send`).
+    ///
+    /// The receiver gets it whole or not at all. Handles in the value that can have one owner (ends of connections) are
+    /// the receiver's once this has returned `Ok`.
+    ///
+    /// # Blocking
+    ///
+    /// Until there was room for the whole message: a receiver that does not receive lets a few hundred short messages or
+    /// about 200 KiB wait for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. `Closed` as soon as the other end is closed or its process has ended.
+    pub fn send(&self, value: &S) -> Result<(), SendError>
+    where
+        S: Serialize,
+    {
+        self.outgoing.send(value, Deadline::NEVER)
+    }
+
+    /// [`send`](Self::send) within `timeout`, also when the receiver is stopped in the middle of a long message.
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`. With a timeout of zero it sends only what needs no waiting.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. After `Timeout` the receiver discards what was sent of the message, and the next message can
+    /// be sent.
+    pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<(), SendError>
+    where
+        S: Serialize,
+    {
+        self.outgoing.send(value, Deadline::after(timeout))
+    }
+
+    /// Receives a value (Python: `recv`).
+    ///
+    /// # Blocking
+    ///
+    /// Until a whole message is there, or the other end is closed.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`].
+    pub fn recv(&self) -> Result<R, RecvError>
+    where
+        R: DeserializeOwned,
+    {
+        self.incoming.recv(Deadline::NEVER)
+    }
+
+    /// [`recv`](Self::recv) if a whole message is there. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`]. `Timeout` when there is none.
+    pub fn try_recv(&self) -> Result<R, RecvError>
+    where
+        R: DeserializeOwned,
+    {
+        self.incoming.recv(Deadline::after(Duration::ZERO))
+    }
+
+    /// [`recv`](Self::recv) within `timeout`, also when the sender is stopped in the middle of a long message.
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`]. After `Timeout`, what arrived of a message is kept, and the next call goes on with it.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError>
+    where
+        R: DeserializeOwned,
+    {
+        self.incoming.recv(Deadline::after(timeout))
+    }
+
+    /// Waits until [`recv`](Self::recv) would not block (Python: `poll`): `true` when a whole message is there, and
+    /// also when `recv` would answer an error at once; `false` when the time is over.
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`. A timeout of zero only looks.
+    pub fn poll(&self, timeout: Duration) -> bool {
+        self.incoming.poll(Deadline::after(timeout))
+    }
+
+    /// Sends bytes as they are, copied once (Python: `send_bytes`). They are received by
+    /// [`recv_bytes`](Self::recv_bytes), never by [`recv`](Self::recv).
+    ///
+    /// # Blocking
+    ///
+    /// Until there was room for the whole message.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.outgoing.transmit(Kind::Bytes, bytes, &[], Deadline::NEVER)
+    }
+
+    /// [`send_bytes`](Self::send_bytes) within `timeout`.
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
+        self.outgoing.transmit(Kind::Bytes, bytes, &[], Deadline::after(timeout))
+    }
+
+    /// Receives bytes that were sent by [`send_bytes`](Self::send_bytes) (Python: `recv_bytes`).
+    ///
+    /// # Blocking
+    ///
+    /// Until a whole message is there, or the other end is closed.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`]. `WrongKind` when the next message is a value: it is kept for `recv`.
+    pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.incoming.recv_bytes(Deadline::NEVER)
+    }
+
+    /// [`recv_bytes`](Self::recv_bytes) within `timeout`.
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`].
+    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+        self.incoming.recv_bytes(Deadline::after(timeout))
+    }
+
+    /// [`recv_bytes`](Self::recv_bytes) into a buffer of the caller's; returns the message's length (Python:
+    /// `recv_bytes_into`).
+    ///
+    /// # Blocking
+    ///
+    /// Until a whole message is there, or the other end is closed.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`]. `BufferTooShort` says how long it must be; the message is kept.
+    pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        self.incoming.recv_bytes_into(buffer, Deadline::NEVER)
+    }
+
+    /// The longest message, in bytes, that this end sends or receives. 1 GiB unless it was set.
+    pub fn message_limit(&self) -> u64 {
+        self.outgoing.limit()
+    }
+
+    /// Sets the longest message, in bytes, that this end sends or receives. It bounds the memory that the other side
+    /// can make this process use. It is this end's own: an end that is moved begins with the default again.
+    pub fn set_message_limit(&self, bytes: u64) {
+        self.outgoing.set_limit(bytes);
+        self.incoming.set_limit(bytes);
+    }
+
+    /// The two directions, for two threads.
+    #[must_use]
+    pub fn split(self) -> (SendHalf<S>, RecvHalf<R>) {
+        (SendHalf(self.outgoing), RecvHalf(self.incoming))
+    }
+
+    /// Closes this end, as dropping it does. The other side receives what was sent, then [`RecvError::Closed`].
+    pub fn close(self) {
+        drop(self);
+    }
+}
+
+/// An end that reached this process past crewkit, by exec or by fork: the descriptor must be what [`AsFd`] gives of an
+/// end that nobody else uses any more. Every message is checked on receipt; of any other descriptor there is no message.
+impl<S, R> From<OwnedFd> for Connection<S, R> {
+    fn from(socket: OwnedFd) -> Self {
+        let endpoint = Endpoint::new(socket);
+        Self { outgoing: Outgoing::new(Arc::clone(&endpoint)), incoming: Incoming::new(endpoint) }
+    }
+}
+
+/// The socket, for [`wait`](super::wait) and other people's event loops: readable when [`recv`](Connection::recv) will
+/// find something. One case is silent: a message that a call refused and kept (`WrongKind`, `BufferTooShort`).
+impl<S, R> AsFd for Connection<S, R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.outgoing.endpoint.as_fd()
+    }
+}
+
+impl<S, R> fmt::Debug for Connection<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.outgoing.endpoint).finish()
+    }
+}
+
+/// Moves the end into the message being sent, see [`Connection`]. An error outside of crewkit's transports, and while
+/// a part of a message is held.
+impl<S, R> Serialize for Connection<S, R> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let index = attach(|| match self.incoming.holds_something() {
+            true => Err(EncodeError::NotSerializable(HOLDS_SOMETHING.to_owned())),
+            false => self.outgoing.endpoint.hand_over(),
+        })?;
+        serializer.serialize_u32(index)
+    }
+}
+
+impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let check = |fd: BorrowedFd<'_>| match is_seqpacket(fd) {
+            true => Ok(()),
+            false => Err("a descriptor in it is not the end of a connection"),
+        };
+        claim(u32::deserialize(deserializer)?, check).map(Self::from)
+    }
+}
+
+const HOLDS_SOMETHING: &str =
+    "this end of the connection has received a part of a message, which would be lost; receive it first";

@@ -1,0 +1,41 @@
+//! Which process of a line of forks this is: how an inherited object knows that it was inherited.
+//!
+//! A counter that glibc's fork adds one to in the child. Reading it is one load, where asking for the process's number
+//! would be a system call. A child made past fork(3), by a raw clone, is not noticed; the crate makes none.
+//!
+//! # Safety
+//!
+//! The handler that fork runs in the child does one atomic addition, which is all that a child of a threaded process
+//! may safely do.
+
+#![expect(unsafe_code, reason = "registering a handler with pthread_atfork")]
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static REGISTERED: Once = Once::new();
+
+/// The number of this generation. Counting begins with the first call, so an object that may be inherited asks when it
+/// is made, and again when it is used: an answer that differs means that a fork lies between.
+#[inline]
+pub(crate) fn current() -> u32 {
+    if !REGISTERED.is_completed() {
+        register();
+    }
+    // Relaxed: only a fork changes it, and the child begins with one thread.
+    GENERATION.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn register() {
+    REGISTERED.call_once(|| {
+        // SAFETY: the handler is a plain function that is never unloaded. Without memory for it (the only error), forks
+        // go unnoticed, and inherited objects behave as the kernel lets them.
+        unsafe { libc::pthread_atfork(None, None, Some(count)) };
+    });
+}
+
+unsafe extern "C" fn count() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
