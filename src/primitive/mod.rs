@@ -1,1 +1,57 @@
-//! Floor 1: atomics, cells, mutex, condvar and parking: the real ones, or loom's under `cfg(crewkit_loom)`.
+//! Floor 1: what the algorithms above are written in, so that the same lines run on the machine and in a model.
+//!
+//! | Piece | On the machine | In a model (`--cfg crewkit_loom`) |
+//! |---|---|---|
+//! | [`AtomicUsize`], [`AtomicU64`] | std | loom |
+//! | [`Mutex`] | parking_lot (**so its own code is not modelled**) | loom's |
+//! | [`Futex`](platform::Futex) | futex(2) | a loom mutex and condition variable around the word |
+//! | thread-local values, [`thread`](platform::thread) | std | loom |
+//! | [`Spin`] | pauses, then yields | never spins: a model has no "a little later" |
+//! | [`has_passed`] | the monotonic clock | any deadline may have passed at any look |
+//! | [`Park`], [`current`], [`WaitList`] | these files, in both | |
+//!
+//! **How everything above waits.** A waiter puts itself, with its parker, on a [`WaitList`] that a mutex guards, leaves
+//! the mutex, and parks. Whoever serves it takes it off the list under the mutex, leaves the mutex, and rings its
+//! parker. A waiter that wakes takes the mutex and looks at its own place: called or not is decided there, nowhere
+//! else, so a wake-up and a timeout cannot both happen to one waiter, and a parker may wake for no reason at any time.
+//!
+//! **Timed waits in a model.** A parker whose wait has a deadline returns at once, and [`has_passed`] says yes. Between
+//! the waiter's leaving the mutex and taking it again loom explores every step of every other thread, so that the
+//! deadline falls before, between and after all of them, without a clock. That nobody sleeps for ever is shown by the
+//! waits without a deadline.
+//!
+//! loom's own mutex stands for parking_lot's; both only promise exclusion and release-acquire order.
+
+mod park;
+mod spin;
+mod wait_list;
+
+#[cfg(crewkit_loom)]
+#[path = "modelled.rs"]
+mod platform;
+#[cfg(not(crewkit_loom))]
+#[path = "real.rs"]
+mod platform;
+
+#[cfg(test)]
+pub(crate) use park::foreign;
+pub(crate) use park::{Park, current};
+pub(crate) use platform::{AtomicU64, AtomicUsize, Mutex, MutexGuard, has_passed};
+pub(crate) use spin::Spin;
+pub(crate) use wait_list::{Calls, Place, WaitList};
+
+/// Declares constructors that are `const` on the machine; loom's types cannot be made in a constant.
+macro_rules! const_on_the_machine {
+    ($($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty $body:block)*) => {
+        $(
+            #[cfg(not(crewkit_loom))]
+            $(#[$attribute])*
+            $visibility const fn $name($($argument: $type),*) -> $result $body
+
+            #[cfg(crewkit_loom)]
+            $(#[$attribute])*
+            $visibility fn $name($($argument: $type),*) -> $result $body
+        )*
+    };
+}
+pub(crate) use const_on_the_machine;

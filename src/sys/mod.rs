@@ -8,6 +8,8 @@
 //! * waits take a [`clock::Deadline`]: absolute, monotonic, rounded up.
 
 pub(crate) mod clock;
+#[cfg(not(crewkit_loom))]
+pub(crate) mod futex;
 
 macro_rules! processes {
     ($($(#[$attribute:meta])* $visibility:vis mod $name:ident;)*) => {

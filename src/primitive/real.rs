@@ -1,0 +1,37 @@
+//! The machine's side of the primitives; `modelled.rs` is the model's.
+
+use crate::sys::{clock::Deadline, futex};
+
+pub(crate) use parking_lot::{Mutex, MutexGuard};
+pub(crate) use std::hint;
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+pub(crate) use std::thread_local;
+
+/// Threads, under the names that a model has too.
+pub(crate) mod thread {
+    pub(crate) use std::thread::yield_now;
+}
+
+/// Whether a wait until `deadline` is over.
+pub(crate) fn has_passed(deadline: Deadline) -> bool {
+    deadline.is_expired()
+}
+
+/// A word that one thread can sleep on.
+#[derive(Debug, Default)]
+pub(crate) struct Futex {
+    /// The word.
+    pub(crate) word: AtomicU32,
+}
+
+impl Futex {
+    /// Sleeps while the word is `expected`; may return at any time.
+    pub(crate) fn wait(&self, expected: u32, deadline: Deadline) {
+        futex::wait(&self.word, expected, deadline);
+    }
+
+    /// Wakes the sleeper.
+    pub(crate) fn wake_one(&self) {
+        futex::wake_one(&self.word);
+    }
+}

@@ -1,0 +1,215 @@
+//! `Event`: wait until something has happened, as Python's `threading.Event`.
+//!
+//! # State
+//!
+//! ```text
+//!   word:  | number of sets, 62 bits | WAITERS | SET |
+//! ```
+//!
+//! | Part | Who changes it |
+//! |---|---|
+//! | `SET`, on; number of sets, up by one with it | anybody while `WAITERS` is clear, else only who holds `waiters` |
+//! | `SET`, off | anybody, at any time |
+//! | `WAITERS` | only who holds `waiters`: set exactly while somebody is in line |
+//!
+//! A `wait` notes the number of sets when it begins, and ends when `SET` is on or the number has changed. So a `set`
+//! that is followed by a `clear` at once ends every `wait` begun before it (CPython's gh-57711), also one that was not
+//! in line yet. A `set` that meets `WAITERS` sets and empties the line in one critical section, in which nobody can
+//! line up, so it wakes exactly those that waited.
+//!
+//! A `set` cannot slip past a waiter: `WAITERS` is set in the compare-and-swap that finds `SET` off and the number
+//! unchanged. Orderings: `set` releases, also when the event was set already, and every end of a `wait` acquires, in
+//! the word or through the mutex.
+
+use crate::primitive::{AtomicU64, Calls, Mutex, MutexGuard, Place, Spin, WaitList, const_on_the_machine};
+use crate::primitive::{current, has_passed};
+use crate::sys::clock::Deadline;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const SET: u64 = 1;
+const WAITERS: u64 = 2;
+const ONE_SET: u64 = 4;
+
+const fn is_set(word: u64) -> bool {
+    word & SET != 0
+}
+
+const fn has_waiters(word: u64) -> bool {
+    word & WAITERS != 0
+}
+
+const fn number_of_sets(word: u64) -> u64 {
+    word / ONE_SET
+}
+
+/// Whether a wait that noted `sets` when it began is over.
+const fn has_happened(word: u64, sets: u64) -> bool {
+    is_set(word) || number_of_sets(word) != sets
+}
+
+/// A flag that threads can wait for: Python's `threading.Event`.
+///
+/// [`set`](Self::set) wakes all who wait, and every later [`wait`](Self::wait) returns at once until somebody
+/// [`clear`](Self::clear)s it. A thread that was waiting when it was set is woken even if it is cleared at once.
+///
+/// ```
+/// use crewkit::sync::Event;
+///
+/// let ready = Event::new();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| ready.set());
+///     ready.wait();
+/// });
+/// assert!(ready.is_set());
+/// ```
+pub struct Event {
+    word: AtomicU64,
+    waiters: Mutex<WaitList>,
+}
+
+impl Event {
+    const_on_the_machine! {
+        /// An event that is not set.
+        ///
+        /// A `const fn`, except under `cfg(crewkit_loom)`.
+        pub fn new() -> Self {
+            Self { word: AtomicU64::new(0), waiters: Mutex::new(WaitList::new()) }
+        }
+    }
+
+    /// Whether the event is set.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        is_set(self.word.load(Ordering::Acquire))
+    }
+
+    /// Sets the event and wakes all who wait for it. What this thread did before, they see.
+    pub fn set(&self) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while !has_waiters(word) {
+            match self.word.compare_exchange_weak(word, after_set(word), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+        self.set_and_wake();
+    }
+
+    /// Takes the event back: who waits from now on waits for the next [`set`](Self::set).
+    pub fn clear(&self) {
+        self.word.fetch_and(!SET, Ordering::Relaxed);
+    }
+
+    /// Waits until the event is set.
+    ///
+    /// # Blocking
+    ///
+    /// Until somebody sets the event; not at all, if it is set.
+    pub fn wait(&self) {
+        self.wait_until(Deadline::NEVER);
+    }
+
+    /// Waits until the event is set, at most for `timeout`; whether it was set.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`; `Duration::ZERO` only looks.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        if timeout.is_zero() {
+            return self.is_set();
+        }
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        is_set(word) || self.wait_slow(number_of_sets(word), deadline)
+    }
+
+    #[cold]
+    fn set_and_wake(&self) {
+        let mut waiters = self.waiters.lock();
+        self.update(Ordering::Release, |word| after_set(word) & !WAITERS);
+        let mut calls = Calls::default();
+        while waiters.call_front(&mut calls) {}
+        drop(waiters);
+        calls.ring();
+    }
+
+    #[cold]
+    fn wait_slow(&self, sets: u64, deadline: Deadline) -> bool {
+        let mut spin = Spin::then_yield(0);
+        while spin.again() {
+            if has_happened(self.word.load(Ordering::Acquire), sets) {
+                return true;
+            }
+        }
+        let parker = current();
+        let mut waiters = self.waiters.lock();
+        let announce = |word| if has_happened(word, sets) { word } else { word | WAITERS };
+        if has_happened(self.update(Ordering::Acquire, announce), sets) {
+            return true;
+        }
+        let mut waiting = Waiting { event: self, place: Some(waiters.enlist(Arc::clone(&parker), ())) };
+        loop {
+            drop(waiters);
+            parker.park(deadline);
+            waiters = self.waiters.lock();
+            let Some(place) = &waiting.place else { unreachable!("it is taken below, on the way out") };
+            if (waiters.is_called(place) || has_passed(deadline))
+                && let Some(place) = waiting.place.take()
+            {
+                return self.leave(waiters, place);
+            }
+        }
+    }
+
+    /// Replaces the word by `next` of it, and answers what it was.
+    fn update(&self, order: Ordering, next: impl Fn(u64) -> u64) -> u64 {
+        let (Ok(before) | Err(before)) = self.word.fetch_update(order, Ordering::Relaxed, |word| Some(next(word)));
+        before
+    }
+
+    /// Takes a waiter out, and answers whether it was called.
+    fn leave(&self, mut waiters: MutexGuard<'_, WaitList>, place: Place) -> bool {
+        let was_called = waiters.leave(place).was_called;
+        if !was_called && waiters.is_empty() {
+            self.word.fetch_and(!WAITERS, Ordering::Relaxed);
+        }
+        was_called
+    }
+}
+
+/// The word after a set: one more set, unless it was set already.
+const fn after_set(word: u64) -> u64 {
+    if is_set(word) { word } else { word.wrapping_add(ONE_SET) | SET }
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("is_set", &self.is_set()).finish_non_exhaustive()
+    }
+}
+
+/// A waiter's place in line, given up if parking unwinds.
+struct Waiting<'a> {
+    event: &'a Event,
+    place: Option<Place>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.event.leave(self.event.waiters.lock(), place);
+        }
+    }
+}

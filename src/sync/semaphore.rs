@@ -1,0 +1,273 @@
+//! `Semaphore`: at most n at a time, as Python's `threading.Semaphore`. The algorithm is in `permits`.
+
+use super::permits::{MAX_PERMITS, Permits};
+use crate::primitive::const_on_the_machine;
+use crate::sys::clock::Deadline;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A number of permits, of which everybody takes some and gives them back: Python's `threading.Semaphore`.
+///
+/// A [`Permit`] gives back when dropped, also in a panic, and may be sent to another thread. Permits are not bound to
+/// their number at the beginning: [`release`](Self::release) adds any number, [`Permit::forget`] takes some away.
+///
+/// Waiters are served in the order of arrival, but a thread that comes when there are permits may overtake them, so that
+/// a busy semaphore stays fast. A waiter that has waited for more than a millisecond is handed what is given back until
+/// it has what it asked for, so that nobody starves, nor does a large request behind small ones.
+///
+/// ```
+/// use crewkit::sync::Semaphore;
+///
+/// let seats = Semaphore::new(2);
+/// let first = seats.acquire();
+/// let second = seats.acquire();
+/// assert!(seats.try_acquire().is_none());
+/// drop(first);
+/// assert_eq!(seats.available(), 1);
+/// # drop(second);
+/// ```
+pub struct Semaphore {
+    permits: Permits,
+}
+
+impl Semaphore {
+    /// The most permits that a semaphore can have.
+    pub const MAX_PERMITS: usize = MAX_PERMITS;
+
+    const_on_the_machine! {
+        /// A semaphore with `permits` permits.
+        ///
+        /// A `const fn`, except under `cfg(crewkit_loom)`.
+        ///
+        /// # Panics
+        ///
+        /// If `permits` is more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        pub fn new(permits: usize) -> Self {
+            assert!(permits <= MAX_PERMITS, "more permits than a semaphore can have");
+            Self { permits: Permits::new(permits, MAX_PERMITS) }
+        }
+    }
+
+    /// Waits for a permit and takes it: Python's `acquire()`, or `with semaphore:`.
+    ///
+    /// # Blocking
+    ///
+    /// Until there is a permit.
+    #[inline]
+    pub fn acquire(&self) -> Permit<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Takes a permit if there is one: Python's `acquire(blocking=False)`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    #[inline]
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes a permit if there is one within `timeout`: Python's `acquire(timeout=…)`.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`.
+    pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
+        self.acquire_many_timeout(1, timeout)
+    }
+
+    /// Waits for `count` permits and takes them all at once; never only some of them.
+    ///
+    /// # Blocking
+    ///
+    /// Until there are as many; for ever, if there never are.
+    #[inline]
+    pub fn acquire_many(&self, count: usize) -> Permit<'_> {
+        self.permits.acquire(count, Deadline::NEVER);
+        self.permit(count)
+    }
+
+    /// Takes `count` permits if there are as many.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    #[inline]
+    pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
+        self.permits.try_acquire(count).then(|| self.permit(count))
+    }
+
+    /// Takes `count` permits if there are as many within `timeout`.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`.
+    pub fn acquire_many_timeout(&self, count: usize, timeout: Duration) -> Option<Permit<'_>> {
+        let taken = self.permits.try_acquire(count) || self.permits.acquire(count, Deadline::after(timeout));
+        taken.then(|| self.permit(count))
+    }
+
+    /// [`acquire`](Self::acquire), with a permit that keeps the semaphore alive, for threads that outlive the caller.
+    ///
+    /// ```
+    /// use crewkit::sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let seats = Arc::new(Semaphore::new(1));
+    /// let seat = seats.acquire_owned();
+    /// let guest = std::thread::spawn(move || drop(seat));
+    /// let _mine = seats.acquire(); // when the guest has left
+    /// # guest.join().unwrap();
+    /// ```
+    ///
+    /// # Blocking
+    ///
+    /// Until there is a permit.
+    pub fn acquire_owned(self: &Arc<Self>) -> OwnedPermit {
+        self.acquire_many_owned(1)
+    }
+
+    /// [`try_acquire`](Self::try_acquire), with a permit that keeps the semaphore alive.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermit> {
+        self.permits.try_acquire(1).then(|| self.owned_permit(1))
+    }
+
+    /// [`acquire_timeout`](Self::acquire_timeout), with a permit that keeps the semaphore alive.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`.
+    pub fn acquire_owned_timeout(self: &Arc<Self>, timeout: Duration) -> Option<OwnedPermit> {
+        let taken = self.permits.try_acquire(1) || self.permits.acquire(1, Deadline::after(timeout));
+        taken.then(|| self.owned_permit(1))
+    }
+
+    /// [`acquire_many`](Self::acquire_many), with a permit that keeps the semaphore alive.
+    ///
+    /// # Blocking
+    ///
+    /// Until there are as many.
+    pub fn acquire_many_owned(self: &Arc<Self>, count: usize) -> OwnedPermit {
+        self.permits.acquire(count, Deadline::NEVER);
+        self.owned_permit(count)
+    }
+
+    /// Adds `count` permits, which nobody need have taken before: Python's `release(n)`. Zero adds none (Python raises
+    /// an error).
+    ///
+    /// # Errors
+    ///
+    /// [`Overflow`], with nothing changed, if there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    #[inline]
+    pub fn release(&self, count: usize) -> Result<(), Overflow> {
+        self.permits.release(count).map_err(|_| Overflow)
+    }
+
+    /// How many permits [`try_acquire_many`](Self::try_acquire_many) could take now.
+    pub fn available(&self) -> usize {
+        self.permits.available()
+    }
+
+    fn permit(&self, count: usize) -> Permit<'_> {
+        Permit { semaphore: self, count }
+    }
+
+    fn owned_permit(self: &Arc<Self>, count: usize) -> OwnedPermit {
+        OwnedPermit { semaphore: Arc::clone(self), count }
+    }
+
+    fn give_back(&self, count: usize) {
+        // Others may have added permits up to the most there can be; then these are among them already.
+        let _ = self.release(count);
+    }
+}
+
+impl Default for Semaphore {
+    /// One permit, as in Python.
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
+    }
+}
+
+/// Permits of a borrowed [`Semaphore`], given back when dropped.
+#[derive(Debug)]
+#[must_use = "the permits are given back when this is dropped"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    count: usize,
+}
+
+impl Permit<'_> {
+    /// How many permits these are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Keeps the permits for good: the semaphore has as many fewer from now on, until somebody releases some.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.semaphore.give_back(self.count);
+    }
+}
+
+/// Permits of a shared [`Semaphore`], given back when dropped.
+#[derive(Debug)]
+#[must_use = "the permits are given back when this is dropped"]
+pub struct OwnedPermit {
+    semaphore: Arc<Semaphore>,
+    count: usize,
+}
+
+impl OwnedPermit {
+    /// How many permits these are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The semaphore that the permits belong to.
+    pub fn semaphore(&self) -> &Arc<Semaphore> {
+        &self.semaphore
+    }
+
+    /// Keeps the permits for good: the semaphore has as many fewer from now on, until somebody releases some.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for OwnedPermit {
+    fn drop(&mut self) {
+        self.semaphore.give_back(self.count);
+    }
+}
+
+/// A semaphore would have had more than [`Semaphore::MAX_PERMITS`] permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("release of more permits than a semaphore can have")
+    }
+}
+
+impl Error for Overflow {}

@@ -1,0 +1,63 @@
+//! Starts threads and waits until they sleep, so that tests need no pauses of their own. A test that hangs ends its
+//! whole program: a failed assertion could leave threads blocked for which its scope would wait for ever.
+
+use std::fs;
+use std::process;
+use std::sync::{Once, mpsc};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before it counts as hung.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A thread whose sleep can be seen from outside.
+pub(crate) struct Watched<'scope, T> {
+    /// The thread.
+    pub(crate) handle: ScopedJoinHandle<'scope, T>,
+    stat: String,
+}
+
+/// Runs `body` in a thread of `scope`.
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> Watched<'scope, T> {
+    static WATCHDOG: Once = Once::new();
+    WATCHDOG.call_once(|| {
+        thread::spawn(|| {
+            thread::sleep(PATIENCE * 2);
+            eprintln!("a test of this program hangs");
+            process::exit(101);
+        });
+    });
+    let (send, receive) = mpsc::channel();
+    let handle = scope.spawn(move || {
+        let task = fs::read_link("/proc/thread-self").expect("/proc tells a thread its own number");
+        send.send(task).expect("the parent waits for it");
+        drop(send);
+        body()
+    });
+    let task = receive.recv().expect("the thread sends before anything else");
+    Watched { handle, stat: format!("/proc/{}/stat", task.display()) }
+}
+
+impl<T> Watched<'_, T> {
+    /// Waits until the thread sleeps in the kernel, as it does in a blocking call.
+    pub(crate) fn until_asleep(&self) {
+        let begin = Instant::now();
+        loop {
+            let stat = fs::read_to_string(&self.stat).expect("the thread lives, it was to block");
+            let (_, after_name) = stat.rsplit_once(") ").expect("proc(5): the name stands in brackets");
+            if after_name.starts_with('S') {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "the thread does not block: {stat}");
+            thread::yield_now();
+        }
+    }
+
+    /// The thread's result.
+    pub(crate) fn join(self) -> T {
+        self.handle.join().expect("the thread does not panic")
+    }
+}
