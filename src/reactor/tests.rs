@@ -23,6 +23,11 @@ fn now() -> Deadline {
     Deadline::after(Duration::ZERO)
 }
 
+/// For what must happen; so long that only a fault gets there.
+fn soon() -> Deadline {
+    after_ms(30_000)
+}
+
 fn after_ms(ms: u64) -> Deadline {
     Deadline::after(Duration::from_millis(ms))
 }
@@ -106,11 +111,11 @@ fn a_level_registration_answers_for_as_long_as_the_condition_holds() {
     let (mut reader, writer) = full_pipe();
     poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)]);
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)]);
+    assert_eq!(poll(&mut poller, soon()), [readable(1)]);
     take(&mut reader);
     assert_eq!(poll(&mut poller, now()), []);
     drop(writer);
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [hung_up(1)]);
+    assert_eq!(poll(&mut poller, soon()), [hung_up(1)]);
 }
 
 #[test]
@@ -118,10 +123,10 @@ fn a_one_shot_registration_answers_once_per_arming() {
     let mut poller = Poller::new().unwrap();
     let (reader, _writer) = full_pipe();
     poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::OneShot).unwrap();
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)]);
+    assert_eq!(poll(&mut poller, soon()), [readable(1)]);
     assert_eq!(poll(&mut poller, now()), []);
     poller.reregister(reader.as_fd(), Token(2), Interest::READ, Mode::OneShot).unwrap();
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(2)]);
+    assert_eq!(poll(&mut poller, soon()), [readable(2)]);
     assert_eq!(poll(&mut poller, now()), []);
 }
 
@@ -132,11 +137,11 @@ fn interest_selects_the_direction() {
     poller.register(ours.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     assert_eq!(poll(&mut poller, now()), []);
     poller.reregister(ours.as_fd(), Token(1), Interest::WRITE, Mode::Level).unwrap();
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [writable(1)]);
+    assert_eq!(poll(&mut poller, soon()), [writable(1)]);
     theirs.write_all(b"x").unwrap();
     poller.reregister(ours.as_fd(), Token(1), Interest::READ | Interest::WRITE, Mode::Level).unwrap();
     let both = Event::Ready { token: Token(1), readable: true, writable: true, hung_up: false };
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [both]);
+    assert_eq!(poll(&mut poller, soon()), [both]);
 }
 
 #[test]
@@ -145,7 +150,7 @@ fn end_of_file_is_readable_and_a_dead_peer_is_hung_up() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     poller.register(ours.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     theirs.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)]);
+    assert_eq!(poll(&mut poller, soon()), [readable(1)]);
     drop(theirs);
     let gone = Event::Ready { token: Token(1), readable: true, writable: false, hung_up: true };
     poll_until(&mut poller, &[gone]);
@@ -168,7 +173,7 @@ fn a_token_used_again_within_a_batch_may_be_met_without_blocking() {
     let (second, _keep_too) = full_pipe();
     poller.register(first.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     poller.register(second.as_fd(), Token(2), Interest::READ, Mode::Level).unwrap();
-    let batch = poll(&mut poller, Deadline::NEVER);
+    let batch = poll(&mut poller, soon());
     assert_eq!(batch.len(), 2, "{batch:?}");
     // While the owner handles the event of `first`, it replaces `second` by a quiet descriptor under the same token.
     poller.deregister(second.as_fd()).unwrap();
@@ -177,7 +182,7 @@ fn a_token_used_again_within_a_batch_may_be_met_without_blocking() {
     poller.register(quiet.as_fd(), Token(2), Interest::READ, Mode::Level).unwrap();
     assert!(batch.contains(&readable(2)), "the stale event stands in the batch");
     assert_eq!((&quiet).read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)], "the next batch knows nothing of `second`");
+    assert_eq!(poll(&mut poller, soon()), [readable(1)], "the next batch knows nothing of `second`");
 }
 
 #[test]
@@ -187,7 +192,7 @@ fn a_closed_descriptor_leaves_with_its_open_file() {
     let copy = reader.try_clone().unwrap();
     poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     drop(reader);
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)], "the open file lives on in the copy");
+    assert_eq!(poll(&mut poller, soon()), [readable(1)], "the open file lives on in the copy");
     drop(copy);
     poll_until(&mut poller, &[]);
 }
@@ -210,10 +215,10 @@ fn wake_ups_before_a_poll_are_one() {
             scope.spawn(|| (0..100).for_each(|_| waker.clone().wake()));
         }
     });
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [Event::Woken]);
+    assert_eq!(poll(&mut poller, soon()), [Event::Woken]);
     assert_eq!(poll(&mut poller, now()), []);
     waker.wake();
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [Event::Woken]);
+    assert_eq!(poll(&mut poller, soon()), [Event::Woken]);
 }
 
 #[test]
@@ -223,7 +228,7 @@ fn a_wake_up_ends_a_poll_that_sleeps() {
     let (tell, told) = mpsc::channel();
     let sleeper = thread::spawn(move || {
         tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        poll(&mut poller, Deadline::NEVER)
+        poll(&mut poller, soon())
     });
     wait_until_asleep(&told.recv().unwrap());
     waker.wake();
@@ -257,14 +262,16 @@ fn no_wake_up_is_lost_under_contention() {
                 // What is published before `wake` is seen after `Woken`; the owner's answer asks for the next round.
                 flag.store(true, Ordering::Relaxed);
                 waker.wake();
+                let give_up = Instant::now() + Duration::from_secs(60);
                 while flag.load(Ordering::Acquire) {
+                    assert!(Instant::now() < give_up, "the owner is gone");
                     thread::yield_now();
                 }
             }
         });
         let mut seen = 0;
         while seen < ROUNDS {
-            assert_eq!(poll(&mut poller, after_ms(30_000)), [Event::Woken], "after {seen} rounds");
+            assert_eq!(poll(&mut poller, soon()), [Event::Woken], "after {seen} rounds");
             seen += usize::from(flag.swap(false, Ordering::Release));
         }
     });
@@ -276,7 +283,7 @@ fn another_thread_re_arms_a_descriptor_without_waking_the_owner() {
     let registrar = poller.registrar();
     let (reader, _writer) = full_pipe();
     poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::OneShot).unwrap();
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1)]);
+    assert_eq!(poll(&mut poller, soon()), [readable(1)]);
     let (tell, told) = mpsc::channel::<PathBuf>();
     thread::scope(|scope| {
         let reader = &reader;
@@ -285,7 +292,7 @@ fn another_thread_re_arms_a_descriptor_without_waking_the_owner() {
             registrar.reregister(reader.as_fd(), Token(2), Interest::READ, Mode::OneShot).unwrap();
         });
         tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        assert_eq!(poll(&mut poller, after_ms(30_000)), [readable(2)]);
+        assert_eq!(poll(&mut poller, soon()), [readable(2)]);
     });
 }
 
@@ -302,7 +309,7 @@ fn timers_fire_in_order_and_never_early() {
     wanted.sort_by_key(|&(at, ..)| at);
     let mut wanted = wanted.into_iter().peekable();
     while wanted.peek().is_some() {
-        let batch = poll(&mut poller, Deadline::NEVER);
+        let batch = poll(&mut poller, soon());
         assert!(!batch.is_empty());
         for event in batch {
             let (at, id, token) = wanted.next().unwrap();
@@ -327,7 +334,7 @@ fn a_poll_ends_at_the_earlier_of_its_deadline_and_the_first_timer() {
 fn a_timer_cancelled_in_the_round_of_another_does_not_fire() {
     let mut poller = Poller::new().unwrap();
     let (first, second) = (poller.set_timer(now(), Token(1)), poller.set_timer(after_ms(20), Token(2)));
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [Event::Timer { token: Token(1), id: first }]);
+    assert_eq!(poll(&mut poller, soon()), [Event::Timer { token: Token(1), id: first }]);
     assert!(poller.cancel_timer(second), "it is still set");
     assert_eq!(poll(&mut poller, after_ms(25)), []);
 }
@@ -337,13 +344,13 @@ fn a_timer_of_the_same_batch_says_that_it_cannot_be_cancelled() {
     let mut poller = Poller::new().unwrap();
     let at = now();
     let (first, second) = (poller.set_timer(at, Token(1)), poller.set_timer(at, Token(2)));
-    let batch = poll(&mut poller, Deadline::NEVER);
+    let batch = poll(&mut poller, soon());
     let timer = |token, id| Event::Timer { token: Token(token), id };
     assert_eq!(batch, [timer(1, first), timer(2, second)]);
     assert!(!poller.cancel_timer(second), "its event is in the batch");
     let successor = poller.set_timer(at, Token(2));
     assert_ne!(successor, second, "the identity tells the stale event from the new one");
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [timer(2, successor)]);
+    assert_eq!(poll(&mut poller, soon()), [timer(2, successor)]);
 }
 
 #[test]
@@ -352,7 +359,7 @@ fn data_that_came_in_time_is_seen_before_its_timeout() {
     let (reader, _writer) = full_pipe();
     poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     let id = poller.set_timer(now(), Token(1));
-    assert_eq!(poll(&mut poller, Deadline::NEVER), [readable(1), Event::Timer { token: Token(1), id }]);
+    assert_eq!(poll(&mut poller, soon()), [readable(1), Event::Timer { token: Token(1), id }]);
 }
 
 #[test]

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Documentation: no broken link, for users and for readers of the source.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+echo "docs: rustdoc without a warning, public items, then private ones too"
+
+export RUSTDOCFLAGS="-D warnings"
+cargo doc --no-deps --all-features --document-private-items
+cargo doc --no-deps --all-features
+pages=$(find "${CARGO_TARGET_DIR:-target}/doc/crewkit" -name '*.html' | wc -l)
+test "$pages" -gt 0 || { echo "docs: wrote no page"; exit 1; }
+echo "docs: $pages pages"
