@@ -1,0 +1,261 @@
+//! How contestants are compared: round robin, each on a thread of its own, every step with a time limit.
+//!
+//! The thread that runs the arena never executes a contestant's code. A contestant that hangs, panics or answers
+//! wrongly therefore becomes a row that says so, and the others go on.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::contest::{Contest, Contestant, Outcome, Side, Size};
+
+/// How long the parts of a run may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How many times every contestant's turn comes.
+    pub(crate) rounds: usize,
+    /// What one turn should take, where the work does not fix its size.
+    pub(crate) repetition: Duration,
+    /// A turn (or a set-up) that takes longer has failed.
+    pub(crate) step_limit: Duration,
+    /// When this is over, contests end with the rounds they have, and further ones are not begun.
+    pub(crate) run_limit: Duration,
+}
+
+/// The place where contests are held, with its time limits.
+pub(crate) struct Arena {
+    /// How long the parts of the run may take.
+    pub(crate) pace: Pace,
+    end: Instant,
+}
+
+/// A contest that was held.
+pub(crate) struct Bout {
+    /// The part of crewkit it belongs to.
+    pub(crate) group: &'static str,
+    /// The work.
+    pub(crate) work: String,
+    /// What the figures are the time of.
+    pub(crate) operation: &'static str,
+    /// What a reader should know about the conditions.
+    pub(crate) remarks: Vec<&'static str>,
+    /// One row for each contestant.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// What became of one contestant.
+pub(crate) struct Row {
+    /// As the report shows it.
+    pub(crate) name: &'static str,
+    /// Which side it is on.
+    pub(crate) side: Side,
+    /// Its figures, or why there are none.
+    pub(crate) figures: Result<Figures, String>,
+}
+
+/// Times of one operation in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    /// The median over the rounds.
+    pub(crate) median: f64,
+    /// The best round.
+    pub(crate) least: f64,
+    /// The worst round.
+    pub(crate) most: f64,
+}
+
+impl Figures {
+    /// Sums up the times of several rounds; `None` if there were none.
+    fn of(mut samples: Vec<f64>) -> Option<Self> {
+        samples.sort_by(f64::total_cmp);
+        let (&least, &most) = (samples.first()?, samples.last()?);
+        let (low, high) = (samples.get((samples.len() - 1) / 2)?, samples.get(samples.len() / 2)?);
+        Some(Self { median: f64::midpoint(*low, *high), least, most })
+    }
+}
+
+impl Arena {
+    /// An arena whose run began at `started`.
+    pub(crate) fn new(pace: Pace, started: Instant) -> Self {
+        Self { pace, end: started + pace.run_limit }
+    }
+
+    /// Holds a contest: sets all contestants up, finds their sizes, then gives them their turns in rounds. A round
+    /// starts one contestant later than the round before, so that nobody always follows the same neighbour.
+    pub(crate) fn run(&self, contest: Contest) -> Bout {
+        let size = contest.size;
+        let mut runners: Vec<Runner> =
+            contest.contestants.into_iter().map(|contestant| Runner::start(contestant, self)).collect();
+        for runner in &mut runners {
+            runner.attempt(|runner| runner.calibrate(self, size));
+        }
+        let count = runners.len();
+        for round in 0..self.pace.rounds {
+            if Instant::now() >= self.end {
+                break;
+            }
+            for turn in 0..count {
+                if let Some(runner) = runners.get_mut((round + turn) % count) {
+                    runner.attempt(|runner| {
+                        let sample = runner.repeat(self, runner.operations)?;
+                        runner.samples.push(sample.as_secs_f64() * 1e9 / as_f64(runner.operations));
+                        Ok(())
+                    });
+                }
+            }
+        }
+        Bout {
+            group: contest.group,
+            work: contest.work,
+            operation: contest.operation,
+            remarks: contest.remarks,
+            rows: runners.into_iter().map(|runner| runner.finish(self)).collect(),
+        }
+    }
+
+    /// How long the next step may take.
+    fn step(&self) -> Duration {
+        self.pace.step_limit.min(self.end.saturating_duration_since(Instant::now()) + Duration::from_secs(1))
+    }
+}
+
+/// A contestant at work: its thread, and what it has shown so far.
+struct Runner {
+    name: &'static str,
+    side: Side,
+    turns: Option<Sender<u64>>,
+    answers: Receiver<Outcome<Duration>>,
+    thread: Option<JoinHandle<()>>,
+    operations: u64,
+    samples: Vec<f64>,
+    failure: Option<String>,
+}
+
+impl Runner {
+    /// Starts the contestant's thread, which sets it up and then waits for its turns.
+    fn start(contestant: Contestant, arena: &Arena) -> Self {
+        let (turns, requests) = mpsc::channel::<u64>();
+        let (replies, answers) = mpsc::channel();
+        let open = contestant.open;
+        let thread = thread::Builder::new().name(contestant.name.chars().take(15).collect()).spawn(move || {
+            let mut repetition = match open() {
+                Ok(repetition) => repetition,
+                Err(error) => return drop(replies.send(Err(error))),
+            };
+            let mut answer = Ok(Duration::ZERO);
+            while replies.send(answer).is_ok()
+                && let Ok(operations) = requests.recv()
+            {
+                answer = repetition(operations);
+            }
+        });
+        let mut runner = Self {
+            name: contestant.name,
+            side: contestant.side,
+            turns: Some(turns),
+            answers,
+            thread: None,
+            operations: 1,
+            samples: Vec::new(),
+            failure: None,
+        };
+        match thread {
+            Ok(thread) => {
+                runner.thread = Some(thread);
+                runner.attempt(|runner| runner.answer(arena, "the set-up").map(drop));
+            }
+            Err(error) => runner.failure = Some(format!("no thread: {error}")),
+        }
+        runner
+    }
+
+    /// Takes a step, unless an earlier one has failed, and keeps the reason if this one fails.
+    fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<(), String>) {
+        if self.failure.is_none() {
+            self.failure = step(self).err();
+        }
+    }
+
+    /// Finds out how many operations make a repetition of the wanted length; this is the warm-up as well.
+    fn calibrate(&mut self, arena: &Arena, size: Size) -> Result<(), String> {
+        let multiple = match size {
+            Size::MultipleOf(number) => number,
+            Size::Exactly(number) => {
+                self.operations = number;
+                return self.repeat(arena, number).map(drop);
+            }
+        };
+        let wanted = arena.pace.repetition;
+        let mut operations = multiple;
+        loop {
+            let taken = self.repeat(arena, operations)?;
+            if taken * 4 >= wanted {
+                let scale = wanted.as_secs_f64() / taken.as_secs_f64();
+                self.operations = scaled(operations, scale).next_multiple_of(multiple).max(multiple);
+                return Ok(());
+            }
+            operations = operations.saturating_mul(4);
+        }
+    }
+
+    /// One repetition of `operations` operations.
+    fn repeat(&mut self, arena: &Arena, operations: u64) -> Result<Duration, String> {
+        if let Some(turns) = &self.turns {
+            // A thread that has ended shows in the missing answer.
+            let _ = turns.send(operations);
+        }
+        self.answer(arena, "a repetition")
+    }
+
+    /// Waits for the contestant's thread.
+    fn answer(&mut self, arena: &Arena, what: &str) -> Result<Duration, String> {
+        let limit = arena.step();
+        match self.answers.recv_timeout(limit) {
+            Ok(Ok(duration)) => Ok(duration),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(RecvTimeoutError::Timeout) => {
+                // Left to itself: a thread cannot be ended from outside.
+                self.thread = None;
+                Err(format!("{what} was not done after {:.0} s", limit.as_secs_f64()))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(self.thread.take().and_then(panic_message).unwrap_or_else(|| "its thread ended".into()))
+            }
+        }
+    }
+
+    /// Takes the contestant down, in bounded time, and sums up.
+    fn finish(mut self, arena: &Arena) -> Row {
+        self.turns = None;
+        if self.thread.is_some() && self.failure.is_none() {
+            match self.answers.recv_timeout(arena.step()) {
+                Err(RecvTimeoutError::Disconnected) => self.failure = self.thread.take().and_then(panic_message),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => self.failure = Some("did not end".into()),
+            }
+        }
+        let figures = match self.failure {
+            Some(failure) => Err(failure),
+            None => Figures::of(self.samples).ok_or_else(|| "not measured: the run's time was over".into()),
+        };
+        Row { name: self.name, side: self.side, figures }
+    }
+}
+
+/// What a thread that has ended panicked with.
+fn panic_message(thread: JoinHandle<()>) -> Option<String> {
+    let payload = thread.join().err()?;
+    let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    Some(format!("panicked: {}", text.unwrap_or("without a text")))
+}
+
+/// A count as a divisor. Counts here are far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "repetitions have at most some 10^9 operations")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// `count` times `factor`, rounded down.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are positive and small")]
+fn scaled(count: u64, factor: f64) -> u64 {
+    (as_f64(count) * factor) as u64
+}

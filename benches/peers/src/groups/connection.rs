@@ -1,0 +1,112 @@
+//! Connections: a message to another process and back.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Instant;
+
+use ipc_channel::ipc::IpcOneShotServer;
+
+use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
+use crate::role::{self, BytesEnds, PeerProcess, TypedEnds};
+
+/// The contests of this group.
+pub(crate) fn contests() -> Vec<Contest> {
+    vec![contest("8 B", 8), contest("4 KiB", 4 << 10), contest("1 MiB", 1 << 20).remark(
+        "Typed messages are a `Vec<u8>` that serde takes apart and puts together byte by byte, here and in ipc-channel \
+         (both use postcard); bytes go as they are. The raw stream knows the size beforehand and has no framing: it is \
+         a bound. Each echo is checked by length, sequence number and last byte, and one per repetition as a whole, \
+         off the clock.",
+    )]
+}
+
+/// The contest with messages of this size.
+fn contest(name: &str, size: usize) -> Contest {
+    let work = format!("{name} there and back");
+    Contest::new("Connection", work, "round trip", Size::MultipleOf(1))
+        .with(Contestant::peer_of("crewkit, typed", "ipc-channel, typed", move || ipc_typed(size)))
+        .with(Contestant::peer_of("crewkit, bytes", "ipc-channel, bytes", move || ipc_bytes(size)))
+        .with(Contestant::peer("raw UnixStream", move || raw_stream(size)))
+}
+
+/// A message whose every byte depends on its place, so that a shifted or cut echo shows.
+fn pattern(size: usize) -> Vec<u8> {
+    (0_u8..=250).cycle().take(size).collect()
+}
+
+/// Sends a message to and fro; `trip` takes what is to be sent and returns what came back.
+fn round_trips(size: usize, mut trip: impl FnMut(Vec<u8>) -> Outcome<Vec<u8>> + 'static) -> Repetition {
+    let expected = pattern(size);
+    Box::new(move |operations| {
+        let mut message = expected.clone();
+        let start = Instant::now();
+        for number in 0..operations {
+            let stamp = number.to_le_bytes();
+            stamp_onto(&mut message, stamp)?;
+            message = trip(message)?;
+            check("echo's length", message.len(), size)?;
+            check("echo's number", message.first_chunk(), Some(&stamp))?;
+            if size > stamp.len() {
+                check("echo's last byte", message.last(), expected.last())?;
+            }
+        }
+        let taken = start.elapsed();
+        check("echo's bytes", message.get(8..) == expected.get(8..), true)?;
+        Ok(taken)
+    })
+}
+
+/// Writes the sequence number into the first eight bytes.
+fn stamp_onto(message: &mut [u8], stamp: [u8; 8]) -> Outcome<()> {
+    *message.first_chunk_mut().ok_or("a message has at least eight bytes")? = stamp;
+    Ok(())
+}
+
+/// The near end of an echo in another process. It has a name of its own so that a closure takes it whole: the peer
+/// process must live as long as the ends.
+struct Echo<E> {
+    ends: E,
+    /// Behind the ends, because the process ends when they are closed.
+    _peer: PeerProcess,
+}
+
+/// ipc-channel with messages through serde. The echo received is what is sent next, so nothing is cloned for it.
+fn ipc_typed(size: usize) -> Outcome<Repetition> {
+    let (server, name) = IpcOneShotServer::<TypedEnds>::new()?;
+    let peer = PeerProcess(role::command(role::ECHO_IPC_TYPED)?.arg(name).spawn()?);
+    let echo = Echo { ends: server.accept()?.1, _peer: peer };
+    Ok(round_trips(size, move |message| {
+        let Echo { ends: (sender, receiver), .. } = &echo;
+        sender.send(message)?;
+        Ok(receiver.recv()?)
+    }))
+}
+
+/// ipc-channel with messages that are bytes.
+fn ipc_bytes(size: usize) -> Outcome<Repetition> {
+    let (server, name) = IpcOneShotServer::<BytesEnds>::new()?;
+    let peer = PeerProcess(role::command(role::ECHO_IPC_BYTES)?.arg(name).spawn()?);
+    let echo = Echo { ends: server.accept()?.1, _peer: peer };
+    Ok(round_trips(size, move |message| {
+        let Echo { ends: (sender, receiver), .. } = &echo;
+        sender.send(&message)?;
+        Ok(receiver.recv()?)
+    }))
+}
+
+/// A stream socket pair without framing; the message's buffer is used again.
+fn raw_stream(size: usize) -> Outcome<Repetition> {
+    let (mine, theirs) = UnixStream::pair()?;
+    let mut command = role::command(role::ECHO_STREAM)?;
+    let peer = PeerProcess(command.arg(size.to_string()).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?);
+    // The command keeps the far end open as long as it lives.
+    drop(command);
+    let mut echo = Echo { ends: mine, _peer: peer };
+    Ok(round_trips(size, move |mut message| {
+        let Echo { ends: stream, .. } = &mut echo;
+        stream.write_all(&message)?;
+        stream.read_exact(&mut message)?;
+        Ok(message)
+    }))
+}
