@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::together;
 use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
@@ -18,6 +18,20 @@ trait Counter: Send + Sync + 'static {
     fn add(&self);
     /// Takes the number and leaves zero.
     fn take(&self) -> u64;
+}
+
+impl Counter for crewkit::sync::Lock<u64> {
+    fn new() -> Self {
+        Self::new(0)
+    }
+
+    fn add(&self) {
+        *self.lock() += 1;
+    }
+
+    fn take(&self) -> u64 {
+        std::mem::take(&mut *self.lock())
+    }
 }
 
 impl Counter for parking_lot::Mutex<u64> {
@@ -62,6 +76,7 @@ fn contest(threads: u64) -> Contest {
         _ => format!("shared counter, {threads} threads"),
     };
     Contest::new(GROUP, work, OPERATION, Size::MultipleOf(threads))
+        .with(Contestant::crewkit("crewkit Lock", move || Ok(count::<crewkit::sync::Lock<u64>>(threads))))
         .with(Contestant::peer("parking_lot Mutex", move || Ok(count::<parking_lot::Mutex<u64>>(threads))))
         .with(Contestant::peer("std Mutex", move || Ok(count::<std::sync::Mutex<u64>>(threads))))
 }
@@ -86,7 +101,7 @@ fn count<C: Counter>(threads: u64) -> Repetition {
 }
 
 /// The same without other threads. The lock is hidden from the optimiser, which must not see that nobody else has it.
-fn count_alone<C: Counter>(counter: &C, operations: u64) -> Outcome<std::time::Duration> {
+fn count_alone<C: Counter>(counter: &C, operations: u64) -> Outcome<Duration> {
     let start = Instant::now();
     for _ in 0..operations {
         black_box(counter).add();
