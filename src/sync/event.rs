@@ -148,21 +148,20 @@ impl Event {
             }
         }
         let parker = current();
+        // Declared before the guard, so that in an unwinding the mutex is left first.
+        let mut waiting = Waiting { event: self, place: None };
         let mut waiters = self.waiters.lock();
         let announce = |word| if has_happened(word, sets) { word } else { word | WAITERS };
         if has_happened(self.update(Ordering::Acquire, announce), sets) {
             return true;
         }
-        let mut waiting = Waiting { event: self, place: Some(waiters.enlist(Arc::clone(&parker), ())) };
+        let place = waiting.place.insert(waiters.enlist(Arc::clone(&parker), ()));
         loop {
             drop(waiters);
             parker.park(deadline);
             waiters = self.waiters.lock();
-            let Some(place) = &waiting.place else { unreachable!("it is taken below, on the way out") };
-            if (waiters.is_called(place) || has_passed(deadline))
-                && let Some(place) = waiting.place.take()
-            {
-                return self.leave(waiters, place);
+            if waiters.is_called(place) || has_passed(deadline) {
+                return waiting.leave(waiters);
             }
         }
     }
@@ -171,15 +170,6 @@ impl Event {
     fn update(&self, order: Ordering, next: impl Fn(u64) -> u64) -> u64 {
         let (Ok(before) | Err(before)) = self.word.fetch_update(order, Ordering::Relaxed, |word| Some(next(word)));
         before
-    }
-
-    /// Takes a waiter out, and answers whether it was called.
-    fn leave(&self, mut waiters: MutexGuard<'_, WaitList>, place: Place) -> bool {
-        let was_called = waiters.leave(place).was_called;
-        if !was_called && waiters.is_empty() {
-            self.word.fetch_and(!WAITERS, Ordering::Relaxed);
-        }
-        was_called
     }
 }
 
@@ -206,10 +196,21 @@ struct Waiting<'a> {
     place: Option<Place>,
 }
 
+impl Waiting<'_> {
+    /// Leaves the line, and answers whether the event was set meanwhile.
+    fn leave(&mut self, mut waiters: MutexGuard<'_, WaitList>) -> bool {
+        let was_called = self.place.take().is_some_and(|place| waiters.leave(place).was_called);
+        if waiters.is_empty() {
+            self.event.word.fetch_and(!WAITERS, Ordering::Relaxed);
+        }
+        was_called
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.event.leave(self.event.waiters.lock(), place);
+        if self.place.is_some() {
+            self.leave(self.event.waiters.lock());
         }
     }
 }

@@ -190,18 +190,19 @@ impl Permits {
             }
         }
         let parker = current();
+        // Declared before the guard, so that in an unwinding the mutex is left first.
+        let mut waiting = Waiting { permits: self, place: None };
         let mut line = self.line.lock();
         if self.take_or_announce(need) {
             return true;
         }
         let since = Instant::now();
         let wish = Need { need, held: 0, owed: false, since, overtaken: false };
-        let mut waiting = Waiting { permits: self, place: Some(line.waiters.enlist(Arc::clone(&parker), wish)) };
+        let place = waiting.place.insert(line.waiters.enlist(Arc::clone(&parker), wish));
         loop {
             drop(line);
             parker.park(deadline);
             line = self.line.lock();
-            let Some(place) = &waiting.place else { unreachable!("it is taken below, on the way out") };
             let mut done = false;
             if line.waiters.is_called(place) {
                 let wish = line.waiters.need_mut(place);
@@ -214,12 +215,7 @@ impl Permits {
             } else if !has_passed(deadline) {
                 continue;
             }
-            let Some(place) = waiting.place.take() else { unreachable!("it was there above") };
-            if done {
-                drop(line.waiters.leave(place));
-            } else {
-                self.give_up(line, place);
-            }
+            waiting.leave(line, done);
             return done;
         }
     }
@@ -255,18 +251,6 @@ impl Permits {
         line.hand_to_the_first(handed);
         self.call_who_can_go(line);
         Ok(())
-    }
-
-    /// Removes a waiter that wants nothing any more, and gives what it holds to the next.
-    fn give_up(&self, mut line: MutexGuard<'_, Line>, place: Place) {
-        let left = line.waiters.leave(place).need;
-        line.held -= left.partial();
-        if left.held > 0 {
-            // Above the limit only if somebody released on behalf of this waiter after it was served.
-            let back = |word| word + left.held.min(self.limit - permits_in(word)) * ONE;
-            self.update(Ordering::Release, back);
-        }
-        self.call_who_can_go(line);
     }
 
     /// Restores invariants 1 and 2, leaves the line, and rings.
@@ -338,10 +322,29 @@ struct Waiting<'a> {
     place: Option<Place>,
 }
 
+impl Waiting<'_> {
+    /// Leaves the line, with the permits or without any: what was handed over goes to the next then.
+    fn leave(&mut self, mut line: MutexGuard<'_, Line>, with_permits: bool) {
+        let Some(place) = self.place.take() else { return };
+        let left = line.waiters.leave(place).need;
+        if with_permits {
+            return;
+        }
+        let permits = self.permits;
+        line.held -= left.partial();
+        if left.held > 0 {
+            // Above the limit only if somebody released on behalf of this waiter after it was served.
+            let back = |word| word + left.held.min(permits.limit - permits_in(word)) * ONE;
+            permits.update(Ordering::Release, back);
+        }
+        permits.call_who_can_go(line);
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.permits.give_up(self.permits.line.lock(), place);
+        if self.place.is_some() {
+            self.leave(self.permits.line.lock(), false);
         }
     }
 }
