@@ -1,5 +1,9 @@
 //! Bounded queues: numbers from producers to consumers, each on a thread of its own, through 128 places.
 
+use std::sync::Arc;
+
+use crewkit::queue::Queue;
+
 use super::together;
 use crate::contest::{Contest, Contestant, Repetition, Size, check};
 
@@ -23,12 +27,29 @@ pub(crate) fn contests() -> Vec<Contest> {
 
 /// Adds the contestants that can have any number of producers and of consumers.
 fn with_peers(contest: Contest, sides: usize) -> Contest {
+    let contest = contest
+        .with(Contestant::crewkit("crewkit Queue", move || Ok(crewkit_queue(sides, |queue| queue.get().ok()))))
+        .with(Contestant::crewkit("crewkit Queue, task_done", move || {
+            Ok(crewkit_queue(sides, |queue| {
+                let item = queue.get().ok()?;
+                queue.task_done().ok()?;
+                Some(item)
+            }))
+        }));
     contest.with(Contestant::peer("crossbeam-channel", move || {
         let (sender, receiver) = crossbeam_channel::bounded(PLACES);
         let producers = vec![sender; sides].into_iter().map(|sender| move |item| sender.send(item).is_ok());
         let consumers = vec![receiver; sides].into_iter().map(|receiver| move || receiver.recv().ok());
         Ok(pump(producers.collect(), consumers.collect()))
     }))
+}
+
+/// crewkit's queue, its consumers taking items with `get`.
+fn crewkit_queue(sides: usize, get: impl Fn(&Queue<u64>) -> Option<u64> + Clone + Send + 'static) -> Repetition {
+    let queue = Arc::new(Queue::bounded(PLACES));
+    let producers = vec![Arc::clone(&queue); sides].into_iter().map(|queue| move |item| queue.put(item).is_ok());
+    let consumers = vec![(queue, get); sides].into_iter().map(|(queue, get)| move || get(&queue));
+    pump(producers.collect(), consumers.collect())
 }
 
 /// Moves items through a queue: every producer and every consumer does an equal share, and the consumers' sum must be
