@@ -15,16 +15,6 @@ impl Deadline {
         Self(Instant::now().checked_add(timeout))
     }
 
-    /// Expires at `instant`.
-    pub(crate) fn at(instant: Instant) -> Self {
-        Self(Some(instant))
-    }
-
-    /// The instant itself; `None` for never.
-    pub(crate) fn instant(self) -> Option<Instant> {
-        self.0
-    }
-
     /// What is left: `None` for ever, zero when it has passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
@@ -33,6 +23,20 @@ impl Deadline {
     /// Whether the deadline has passed.
     pub(crate) fn is_expired(self) -> bool {
         self.remaining() == Some(Duration::ZERO)
+    }
+}
+
+/// For schedules: only the event loop computes with instants.
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
+impl Deadline {
+    /// Expires at `instant`.
+    pub(crate) fn at(instant: Instant) -> Self {
+        Self(Some(instant))
+    }
+
+    /// The instant itself; `None` for never.
+    pub(crate) fn instant(self) -> Option<Instant> {
+        self.0
     }
 }
 
