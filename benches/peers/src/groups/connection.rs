@@ -6,10 +6,17 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Instant;
 
+use crewkit::ipc::{self, Connection};
+use crewkit::process::Process;
 use ipc_channel::ipc::IpcOneShotServer;
 
 use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
 use crate::role::{self, BytesEnds, PeerProcess, TypedEnds};
+
+/// crewkit's row with messages through serde.
+const TYPED: &str = "crewkit, typed";
+/// crewkit's row with messages that are bytes.
+const BYTES: &str = "crewkit, bytes";
 
 /// The contests of this group.
 pub(crate) fn contests() -> Vec<Contest> {
@@ -25,9 +32,11 @@ pub(crate) fn contests() -> Vec<Contest> {
 fn contest(name: &str, size: usize) -> Contest {
     let work = format!("{name} there and back");
     Contest::new("Connection", work, "round trip", Size::MultipleOf(1))
-        .with(Contestant::peer_of("crewkit, typed", "ipc-channel, typed", move || ipc_typed(size)))
-        .with(Contestant::peer_of("crewkit, bytes", "ipc-channel, bytes", move || ipc_bytes(size)))
-        .with(Contestant::peer("raw UnixStream", move || raw_stream(size)))
+        .with(Contestant::crewkit(TYPED, move || crewkit_typed(size)))
+        .with(Contestant::crewkit(BYTES, move || crewkit_bytes(size)))
+        .with(Contestant::peer_of(TYPED, "ipc-channel, typed", move || ipc_typed(size)))
+        .with(Contestant::peer_of(BYTES, "ipc-channel, bytes", move || ipc_bytes(size)))
+        .with(Contestant::peer_of(BYTES, "raw UnixStream", move || raw_stream(size)))
 }
 
 /// A message whose every byte depends on its place, so that a shifted or cut echo shows.
@@ -63,12 +72,55 @@ fn stamp_onto(message: &mut [u8], stamp: [u8; 8]) -> Outcome<()> {
     Ok(())
 }
 
+/// A connection that carries the messages of these contests.
+type Wire = Connection<Vec<u8>, Vec<u8>>;
+
+/// crewkit with messages through serde.
+fn crewkit_typed(size: usize) -> Outcome<Repetition> {
+    let (near, far) = ipc::pipe()?;
+    let echo = Echo { ends: near, _peer: Process::spawn(echo_typed, far)? };
+    Ok(round_trips(size, move |message| {
+        let Echo { ends: near, .. } = &echo;
+        near.send(&message)?;
+        Ok(near.recv()?)
+    }))
+}
+
+/// crewkit with messages that are bytes.
+fn crewkit_bytes(size: usize) -> Outcome<Repetition> {
+    let (near, far) = ipc::pipe()?;
+    let echo = Echo { ends: near, _peer: Process::spawn(echo_bytes, far)? };
+    Ok(round_trips(size, move |message| {
+        let Echo { ends: near, .. } = &echo;
+        near.send_bytes(&message)?;
+        Ok(near.recv_bytes()?)
+    }))
+}
+
+/// The far end of `crewkit_typed`: echoes until the near end is closed.
+fn echo_typed(far: Wire) {
+    while let Ok(message) = far.recv() {
+        if far.send(&message).is_err() {
+            return;
+        }
+    }
+}
+
+/// The far end of `crewkit_bytes`.
+fn echo_bytes(far: Wire) {
+    while let Ok(message) = far.recv_bytes() {
+        if far.send_bytes(&message).is_err() {
+            return;
+        }
+    }
+}
+
 /// The near end of an echo in another process. It has a name of its own so that a closure takes it whole: the peer
 /// process must live as long as the ends.
-struct Echo<E> {
+struct Echo<E, P = PeerProcess> {
     ends: E,
     /// Behind the ends, because the process ends when they are closed.
-    _peer: PeerProcess,
+    _peer: P,
 }
 
 /// ipc-channel with messages through serde. The echo received is what is sent next, so nothing is cloned for it.

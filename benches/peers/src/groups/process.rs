@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crewkit::process::{Builder, StartMethod};
+
 use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
 use crate::role;
 
@@ -10,6 +12,8 @@ use crate::role;
 pub(crate) fn contests() -> Vec<Contest> {
     vec![
         Contest::new("Process", "start a function in a process and join it", "start and join", Size::MultipleOf(1))
+            .with(Contestant::crewkit("crewkit Process, fork server", || Ok(crewkit_process(StartMethod::ForkServer))))
+            .with(Contestant::crewkit("crewkit Process, spawn", || Ok(crewkit_process(StartMethod::Spawn))))
             .with(Contestant::peer("procspawn spawn", || Ok(repeat(|number| Ok(procspawn::spawn(number, next).join()?)))))
             .with(Contestant::peer("std Command, this binary", || {
                 Ok(repeat(|number| {
@@ -31,6 +35,12 @@ pub(crate) fn contests() -> Vec<Contest> {
                  binary, and of executing a small one.",
             ),
     ]
+}
+
+/// crewkit with a start method; the fork server is the default one.
+fn crewkit_process(method: StartMethod) -> Repetition {
+    let builder = Builder::new().start_method(method);
+    repeat(move |number| Ok(builder.spawn(next, number)?.join()?))
 }
 
 /// The function that runs in the other process.
