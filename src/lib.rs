@@ -41,3 +41,38 @@ pub mod prefork;
 
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 pub use process::init;
+
+/// Lets plain `#[test]`s start processes, under `cargo test` and nextest. Once, at the root of the test crate.
+///
+/// A test program's `main` is libtest's, so there is no place for [`init()`]. This makes the same call before `main`, in a
+/// static constructor, when no thread has been started yet. std documents no promise for code before `main`; with glibc,
+/// arguments, environment, standard streams, files and threads work there. What std's own start-up does is missing in
+/// such processes: SIGPIPE is ignored by crewkit instead, but a stack overflow is a plain SIGSEGV without a message.
+///
+/// ```
+/// crewkit::enable_test_support!();
+///
+/// #[test]
+/// fn a_function_runs_elsewhere() {
+///     let process = crewkit::process::Process::spawn(|()| std::process::id(), ()).unwrap();
+///     assert_ne!(process.join().unwrap(), std::process::id());
+/// }
+/// # fn main() {}
+/// ```
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
+#[macro_export]
+macro_rules! enable_test_support {
+    () => {
+        const _: () = {
+            // SAFETY: glibc calls the functions of this section once, before main, with the environment in place.
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static BEFORE_MAIN: extern "C" fn() = {
+                extern "C" fn before_main() {
+                    $crate::init();
+                }
+                before_main
+            };
+        };
+    };
+}

@@ -60,32 +60,47 @@ impl AsFd for Child {
 /// The child keeps descriptors 0, 1, 2 and `keep`, and closes all others; `body` must not use or drop an owner of
 /// another one. It begins with an empty signal mask and default dispositions (SIGPIPE ignored).
 pub(crate) fn fork(keep: &[BorrowedFd<'_>], body: impl FnOnce() -> i32) -> Result<Child, ForkError> {
-    let threads = process::thread_count()?;
-    if threads > 1 {
-        return Err(ForkError::Multithreaded { threads });
+    check_threads()?;
+    // SAFETY: there is one thread, counted above, and it is here.
+    let pidfd = unsafe { fork_unchecked(Some(keep), body) }?;
+    Ok(Child { pidfd })
+}
+
+/// Refuses to go on in a process with threads.
+pub(super) fn check_threads() -> Result<(), ForkError> {
+    match process::thread_count()? {
+        1 => Ok(()),
+        threads => Err(ForkError::Multithreaded { threads }),
     }
+}
+
+/// Forks whatever the number of threads; `keep` of `None` keeps all descriptors.
+///
+/// # Safety
+///
+/// The process has one thread, or `body` needs no lock that another thread may hold.
+pub(super) unsafe fn fork_unchecked(
+    keep: Option<&[BorrowedFd<'_>]>,
+    body: impl FnOnce() -> i32,
+) -> Result<PidFd, ForkError> {
     process::flush_stdio();
     // A signal between the fork and the reset would run the parent's handlers in the child.
     let mask = signal::block_all()?;
-    // SAFETY: there is one thread, counted above, and it is here.
+    // SAFETY: the caller's promise.
     match unsafe { process::fork() }? {
-        Forked::Child => {
-            let ready = process::close_all_except(keep).and_then(|()| signal::reset_all());
-            if let Err(error) = ready {
-                eprintln!("crewkit: a forked child cannot start: {error}");
-                process::exit_now(PANICKED);
-            }
-            leave(body)
-        }
-        Forked::Parent(pid) => {
-            drop(mask);
-            match PidFd::open(pid) {
-                Ok(pidfd) => Ok(Child { pidfd }),
+        Forked::Child => leave(move || {
+            let ready = keep.map_or(Ok(()), process::close_all_except).and_then(|()| signal::reset_all());
+            match ready {
+                Ok(()) => body(),
                 Err(error) => {
-                    process::kill_and_reap(pid);
-                    Err(error.into())
+                    eprintln!("crewkit: a forked child cannot start: {error}");
+                    PANICKED
                 }
             }
+        }),
+        Forked::Parent(pid) => {
+            drop(mask);
+            Ok(PidFd::open(pid).inspect_err(|_| process::kill_and_reap(pid))?)
         }
     }
 }

@@ -133,6 +133,11 @@ impl Drop for Mapping {
     }
 }
 
+/// A nameless file in memory, empty, for data that one process writes and another reads once.
+pub(crate) fn file() -> io::Result<std::fs::File> {
+    Ok(during("creating a memory file", open())?.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,6 +145,36 @@ impl PidFd {
     }
 }
 
+impl PidFd {
+    /// How the process ended, for those who are not its parent: newer kernels (6.15) tell once its parent has reaped
+    /// it.
+    pub(crate) fn status_of_stranger(&self) -> Option<Status> {
+        /// The first version of the kernel's `struct pidfd_info`.
+        #[repr(C)]
+        #[derive(Default)]
+        struct Info {
+            mask: u64,
+            cgroup: u64,
+            ids: [u32; 11],
+            exit_code: i32,
+        }
+        const PIDFD_INFO_EXIT: u64 = 1 << 3;
+        /// `_IOWR(0xFF, 11, struct pidfd_info)`.
+        const PIDFD_GET_INFO: libc::Ioctl = (3 << 30) | ((size_of::<Info>() as libc::Ioctl) << 16) | (0xFF << 8) | 11;
+        let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+        // SAFETY: the kernel writes at most as many bytes as the request number says, into `info`.
+        let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        if done != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
+            return None;
+        }
+        let code = info.exit_code;
+        Some(match libc::WIFEXITED(code) {
+            true => Status::Code(libc::WEXITSTATUS(code)),
+            false => Status::Signal { signal: libc::WTERMSIG(code), core: libc::WCOREDUMP(code) },
+        })
+    }
+}
+
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -235,6 +265,25 @@ pub(crate) fn flush_stdio() {
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit only ends the process.
     unsafe { libc::_exit(code) }
+}
+
+/// Lets `hook` run in the child after every fork(2) of this process, whoever forks. It may call nothing but
+/// async-signal-safe functions.
+pub(crate) fn on_fork_in_child(hook: extern "C" fn()) {
+    let hook: unsafe extern "C" fn() = hook;
+    // SAFETY: the hook is a function of the executable, which is never unloaded. ENOMEM, the only error, is left to
+    // whoever allocates next.
+    let _ = unsafe { libc::pthread_atfork(None, None, Some(hook)) };
+}
+
+/// Closes this process's copy of a descriptor whose owner was copied by a fork. Async-signal-safe.
+///
+/// # Safety
+///
+/// The owner, which is in memory still, is never used or dropped in this process.
+pub(crate) unsafe fn close_copy(fd: BorrowedFd<'_>) {
+    // SAFETY: the caller's promise. An error would say that it is closed already.
+    let _ = unsafe { libc::close(fd.as_raw_fd()) };
 }
 
 /// Closes every descriptor but 0, 1, 2 and `keep`. For a process that has just been forked or executed: whoever owned

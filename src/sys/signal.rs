@@ -20,6 +20,11 @@ use nix::sys::signalfd::{self, SfdFlags};
 
 use super::error::{during, retry};
 
+/// Ends a process at once.
+pub(crate) const KILL: i32 = libc::SIGKILL;
+/// Asks a process to end.
+pub(crate) const TERM: i32 = libc::SIGTERM;
+
 /// Restores the calling thread's signal mask when it is dropped.
 #[derive(Debug)]
 #[must_use = "the signals are unblocked as soon as this is dropped"]
@@ -44,6 +49,11 @@ pub(crate) fn block(signals: &[i32]) -> io::Result<Mask> {
 /// Blocks every signal in the calling thread until the guard is dropped.
 pub(crate) fn block_all() -> io::Result<Mask> {
     swap_mask(&SigSet::all(), SigmaskHow::SIG_BLOCK)
+}
+
+/// Blocks every signal in the calling thread, for the rest of its life.
+pub(crate) fn block_all_for_good() -> io::Result<()> {
+    during("block all signals", SigSet::all().thread_set_mask())
 }
 
 /// Lets every signal through in the calling thread.

@@ -1,0 +1,199 @@
+//! What a process that starts others keeps, once: the pulse by which its children notice its death, its fork server,
+//! and children whose handles were dropped while they ran.
+//!
+//! All of it belongs to one pid. A process that was forked finds the state of the process it was forked from, whose
+//! locks may be held by threads that were not copied; it makes its own instead of touching that.
+//!
+//! # Safety
+//!
+//! The state is behind one atomic pointer to a box that is never freed. What a fork leaves behind is reached by its pid
+//! only: nothing in it is used or dropped in a process with another pid, but its copy of the pulse is closed.
+#![expect(unsafe_code, reason = "a pointer to state that is never freed, and closing what a fork copied")]
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::exit::Exit;
+use super::protocol::{BOOT, Role};
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Readiness};
+use crate::sys::process::{PidFd, close_copy, on_fork_in_child};
+use crate::sys::{attributes, signal, socket, spawn};
+
+/// The state of this process as an owner of others.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pid: u32,
+    /// Children hold the read end. Nobody but this process holds the write end, which is never written to: it closes
+    /// when the process dies.
+    pulse: (PipeReader, PipeWriter),
+    server: Mutex<Option<Arc<Server>>>,
+    /// Children of this very process whose handles are gone; reaped when something is started or joined.
+    orphans: Mutex<Vec<Orphan>>,
+}
+
+#[derive(Debug)]
+struct Orphan {
+    pidfd: PidFd,
+    own_group: bool,
+}
+
+/// A fork server, as its owner sees it.
+#[derive(Debug)]
+pub(super) struct Server {
+    control: OwnedFd,
+    pidfd: PidFd,
+    /// It has answered a request, so it got through `main` to `init`.
+    proven: AtomicBool,
+    /// How it ended, once it was reaped.
+    exit: Mutex<Option<Exit>>,
+}
+
+/// The newest owner of this address space. Never freed: threads use it without a lock, and there is one per fork.
+static NEWEST: AtomicPtr<Owner> = AtomicPtr::new(ptr::null_mut());
+
+impl Owner {
+    /// The owner that this process is; made at first use.
+    pub(super) fn of_this_process() -> io::Result<&'static Self> {
+        static AT_FORK: Once = Once::new();
+        let pid = std::process::id();
+        let newest = Self::newest();
+        if let Some(owner) = newest.filter(|owner| owner.pid == pid) {
+            return Ok(owner);
+        }
+        AT_FORK.call_once(|| on_fork_in_child(leave_behind));
+        let pulse = io::pipe()?;
+        let made = Box::new(Self { pid, pulse, server: Mutex::new(None), orphans: Mutex::new(Vec::new()) });
+        let made = Box::into_raw(made);
+        let expected = newest.map_or(ptr::null_mut(), |owner| ptr::from_ref(owner).cast_mut());
+        match NEWEST.compare_exchange(expected, made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {}
+            Err(_) => {
+                // Another thread of this process was faster.
+                // SAFETY: `made` came from a box, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(made) });
+            }
+        }
+        Self::newest().ok_or_else(|| io::Error::other("the state of the process vanished"))
+    }
+
+    fn newest() -> Option<&'static Self> {
+        // SAFETY: the pointer is null or came from a box that is never freed; Acquire sees what was in it.
+        unsafe { NEWEST.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The end of the pulse that children hold.
+    pub(super) fn pulse(&self) -> BorrowedFd<'_> {
+        self.pulse.0.as_fd()
+    }
+
+    /// The fork server: the one that runs, or a new one if none was started or the last one has died.
+    pub(super) fn server(&self) -> io::Result<Arc<Server>> {
+        let mut slot = self.server.lock();
+        if let Some(server) = &*slot
+            && server.end()?.is_none()
+        {
+            return Ok(Arc::clone(server));
+        }
+        let server = Arc::new(Server::start(self.pulse())?);
+        *slot = Some(Arc::clone(&server));
+        Ok(server)
+    }
+
+    /// The fork server after `gone`, whose socket is closed: it has died, or is dying.
+    pub(super) fn server_after(&self, gone: &Server) -> io::Result<Arc<Server>> {
+        gone.end_of_dying()?;
+        self.server()
+    }
+
+    /// Takes over a child of this process whose handle is dropped while it runs.
+    pub(super) fn adopt(&self, pidfd: PidFd, own_group: bool) {
+        self.orphans.lock().push(Orphan { pidfd, own_group });
+    }
+
+    /// Reaps orphans that have ended.
+    pub(super) fn reap_orphans(&self) {
+        self.orphans.lock().retain(|orphan| {
+            let running = matches!(orphan.pidfd.has_ended(), Ok(false));
+            if !running {
+                reap(&orphan.pidfd, orphan.own_group);
+            }
+            running
+        });
+    }
+}
+
+/// Reaps a child that has ended, and ends what is left of the group that it led: while the child is not reaped, the
+/// number of the group cannot be anybody else's.
+pub(super) fn reap(pidfd: &PidFd, own_group: bool) -> Option<crate::sys::process::Ended> {
+    if own_group {
+        attributes::kill_group(pidfd.pid());
+    }
+    // An error means that it is not ours to reap any more (SIGCHLD ignored).
+    pidfd.try_wait().ok().flatten()
+}
+
+/// Runs in every process that is forked from this one, also by code outside this crate: gives up the copy of the write
+/// end, which would keep the pulse alive beyond this process's death. Only async-signal-safe calls.
+extern "C" fn leave_behind() {
+    if let Some(owner) = Owner::newest()
+        && owner.pid != std::process::id()
+    {
+        // SAFETY: the owner of another pid is never used again, nor dropped.
+        unsafe { close_copy(owner.pulse.1.as_fd()) };
+    }
+}
+
+impl Server {
+    fn start(pulse: BorrowedFd<'_>) -> io::Result<Self> {
+        let (control, theirs) = socket::seqpacket_pair()?;
+        let pidfd = spawn::spawn_self((BOOT, Role::Server.name()), &[theirs.as_fd(), pulse])?;
+        Ok(Self { control, pidfd, proven: AtomicBool::new(false), exit: Mutex::new(None) })
+    }
+
+    /// Where requests go.
+    pub(super) fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// It has answered a request.
+    pub(super) fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ever answered a request.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has ended, and how; reaps it then.
+    pub(super) fn end(&self) -> io::Result<Option<Exit>> {
+        let mut exit = self.exit.lock();
+        if exit.is_none() && self.pidfd.has_ended()? {
+            *exit = Some(reap(&self.pidfd, false).map_or(Exit::Unknown, |ended| ended.status.into()));
+        }
+        Ok(*exit)
+    }
+
+    /// The end of a server that has closed a socket and is therefore dying or dead. `None` if it is neither: it lost
+    /// descriptors on the way.
+    pub(super) fn end_of_dying(&self) -> io::Result<Option<Exit>> {
+        // A dying process closes its sockets some microseconds before its pidfd tells.
+        if poll::wait(self.control(), Readiness::default(), Deadline::after(Duration::ZERO))?.hung_up {
+            self.pidfd.wait(Deadline::after(Duration::from_secs(1)))?;
+        }
+        self.end()
+    }
+
+    /// Ends it. Its children end with it.
+    pub(super) fn kill(&self) {
+        // It may have ended by itself.
+        let _ = self.pidfd.send_signal(signal::KILL);
+    }
+}

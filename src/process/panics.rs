@@ -1,0 +1,143 @@
+//! Panics as values: message, place and backtrace, so that they can travel to another process.
+//!
+//! A function that was called from another process is told about by its result, not by the child's standard error:
+//! the report goes to whoever joins. Panics of threads that the function started are the panic hook's, as ever.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// A panic, as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PanicReport {
+    /// What was said.
+    pub(crate) message: String,
+    /// File, line and column; empty if the hook was not called.
+    pub(crate) location: String,
+    /// The backtrace; empty if `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE` is `0`.
+    pub(crate) backtrace: String,
+}
+
+/// What the hook saw of the latest panic of a thread inside [`catch`].
+struct Seen {
+    location: String,
+    backtrace: Option<Backtrace>,
+}
+
+thread_local! {
+    /// `Some` while this thread is inside [`catch`].
+    static WATCH: RefCell<Option<Option<Seen>>> = const { RefCell::new(None) };
+}
+
+/// Whether the hook also writes a line to standard error for panics inside [`catch`].
+static ANNOUNCE: AtomicBool = AtomicBool::new(false);
+
+/// From now on a panic inside [`catch`] is also told on standard error at once, in one line and without a backtrace:
+/// nobody may ever join, and a second panic on the way out ends the process without a report.
+pub(crate) fn announce() {
+    ANNOUNCE.store(true, Ordering::Relaxed);
+}
+
+/// Runs `f`; a panic becomes a report.
+pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !record(info) {
+                before(info);
+            }
+        }));
+    });
+    let outer = WATCH.replace(Some(None));
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    let seen = WATCH.replace(outer).flatten();
+    result.map_err(|payload| {
+        let message = message(&*payload);
+        // Its destructor is the user's code, too, and may panic.
+        let _ = ManuallyDrop::new(payload);
+        let (location, backtrace) = seen.map_or_else(Default::default, |seen| {
+            (seen.location, seen.backtrace.map(|trace| trace.to_string()).unwrap_or_default())
+        });
+        PanicReport { message, location, backtrace }
+    })
+}
+
+/// Notes a panic of a thread inside [`catch`]; says whether it was one.
+fn record(info: &PanicHookInfo<'_>) -> bool {
+    // A panic while the process is to abort is told by the usual hook: no report will be made.
+    if cfg!(panic = "abort") {
+        return false;
+    }
+    WATCH.with(|watch| {
+        let Ok(mut watch) = watch.try_borrow_mut() else { return false };
+        let Some(watch) = watch.as_mut() else { return false };
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        if ANNOUNCE.load(Ordering::Relaxed) {
+            let process = std::process::id();
+            eprintln!("crewkit: process {process} panicked at {location}: {}", message(info.payload()));
+        }
+        let backtrace = backtrace_wanted().then(Backtrace::force_capture);
+        *watch = Some(Seen { location, backtrace });
+        true
+    })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a value that is not a string").to_owned()
+}
+
+/// A report is made once and travels, so it has a backtrace unless it was switched off explicitly.
+fn backtrace_wanted() -> bool {
+    let setting = std::env::var_os("RUST_LIB_BACKTRACE").or_else(|| std::env::var_os("RUST_BACKTRACE"));
+    setting.is_none_or(|setting| setting != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_where_and_how() {
+        let line = line!() + 1;
+        let report = catch(|| panic!("number {}", 7)).unwrap_err();
+        assert_eq!(report.message, "number 7");
+        assert!(report.location.contains(&format!("panics.rs:{line}:")), "{}", report.location);
+        let switched_off = !backtrace_wanted();
+        assert!(switched_off || report.backtrace.contains("the_report_says"), "{}", report.backtrace);
+    }
+
+    #[test]
+    fn an_inner_panic_that_was_caught_is_not_the_report() {
+        assert_eq!(catch(|| panic::catch_unwind(|| panic!("inner")).is_err()), Ok(true));
+        let report = catch(|| {
+            assert_eq!(catch(|| panic!("inner")).unwrap_err().message, "inner");
+            panic!("outer")
+        });
+        let report: PanicReport = report.map(|(): ()| ()).unwrap_err();
+        assert_eq!(report.message, "outer");
+        assert!(!report.location.is_empty());
+    }
+
+    #[test]
+    fn any_payload_will_do() {
+        struct Nasty;
+        impl Drop for Nasty {
+            fn drop(&mut self) {
+                panic!("in the destructor of a payload");
+            }
+        }
+        let report = catch(|| panic::panic_any(Nasty)).map(|(): ()| ()).unwrap_err();
+        assert_eq!(report.message, "a value that is not a string");
+        let report = catch(|| panic::resume_unwind(Box::new("no hook"))).map(|(): ()| ()).unwrap_err();
+        assert_eq!((report.message.as_str(), report.location.as_str()), ("no hook", ""));
+    }
+}

@@ -1,0 +1,305 @@
+//! The owner's side of a start, as a state machine that never waits: [`Starting::step`] does what can be done now, and
+//! [`Starting::interests`] says what to wait for. `Process::spawn` waits by poll; an event loop may wait as it likes.
+//!
+//! The child is told what to be and what to call while it is still being forked; nothing waits for a message that could
+//! have been sent before. Every wait has the process's end beside it, so that a child that dies on the way is an error
+//! with the exact cause, at once.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::error::{ForkError, SpawnError};
+use super::handle::Process;
+use super::owner::{Owner, Server};
+use super::protocol::{self, BOOT, Readiness, Record, Refusal, Request, Role, Status};
+use super::stdio::Stream;
+use super::vigil::{Vigil, Waiter};
+use crate::ipc::parcel::Parcel;
+use crate::ipc::wire::{self, WireError};
+use crate::sys::clock::Deadline;
+use crate::sys::poll;
+use crate::sys::process::PidFd;
+use crate::sys::{socket, spawn};
+
+/// The owner's end of a child's life socket.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) socket: OwnedFd,
+    sender: wire::Sender,
+    pub(super) receiver: wire::Receiver,
+    /// The child closed its end, or is gone: there is nothing more to read.
+    pub(super) closed: bool,
+}
+
+/// What a child is told: what to become and what to call, then the argument.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) start: Vec<u8>,
+    pub(super) directory: OwnedFd,
+    pub(super) streams: Vec<Stream>,
+    /// Kept until the child is ready: handles in it stay the owner's if the start fails.
+    pub(super) argument: Parcel,
+}
+
+/// How much of [`Orders`] was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Nothing,
+    Start,
+    All,
+}
+
+/// Where the child comes from.
+#[derive(Debug)]
+enum Origin {
+    /// The fork server was not asked yet: its socket was full.
+    Unasked { server: Arc<Server>, request: Request, ends: [OwnedFd; 2], status: OwnedFd },
+    /// The fork server was asked; its answer will come here.
+    Asked { server: Arc<Server>, own_group: bool, status: OwnedFd },
+    /// The child exists.
+    Exists(Vigil),
+    /// None of these any more: the start failed.
+    Failed,
+}
+
+/// A process being started. Dropped before it is finished, it leaves no process behind.
+#[derive(Debug)]
+pub(crate) struct Starting<R> {
+    name: String,
+    kill_on_drop: bool,
+    life: Life,
+    origin: Origin,
+    /// `None` for a child that was forked here.
+    orders: Option<Orders>,
+    sent: Sent,
+    ready: bool,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> Starting<R> {
+    /// Asks the fork server for a child.
+    pub(super) fn by_server(name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
+        let (life, child_end) = Life::pair()?;
+        let (status, server_end) = socket::seqpacket_pair()?;
+        let server = Owner::of_this_process()?.server()?;
+        let ends = [child_end, server_end];
+        let origin = Origin::Unasked { server, request: Request { own_group }, ends, status };
+        let mut starting = Self::new(name, life, origin, Some(orders));
+        starting.ask()?;
+        Ok(starting)
+    }
+
+    /// Executes this program anew as the child.
+    pub(super) fn by_exec(name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
+        let (life, child_end) = Life::pair()?;
+        let pulse = Owner::of_this_process()?.pulse();
+        let pidfd = spawn::spawn_self((BOOT, Role::Child.name()), &[child_end.as_fd(), pulse])?;
+        let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, own_group));
+        Ok(Self::new(name, life, origin, Some(orders)))
+    }
+
+    /// A child that was forked here, and has all it needs.
+    pub(super) fn forked(name: String, life: Life, pidfd: PidFd, own_group: bool) -> Self {
+        let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, own_group));
+        Self::new(name, life, origin, None)
+    }
+
+    fn new(name: String, life: Life, origin: Origin, orders: Option<Orders>) -> Self {
+        let sent = if orders.is_some() { Sent::Nothing } else { Sent::All };
+        Self { name, kill_on_drop: false, life, origin, orders, sent, ready: false, result: PhantomData }
+    }
+
+    /// Whether dropping the started process will kill it.
+    pub(super) fn killed_on_drop(mut self, kill: bool) -> Self {
+        self.kill_on_drop = kill;
+        self
+    }
+
+    /// Does what can be done without waiting; `true` when the process runs its function. An error is final.
+    pub(crate) fn step(&mut self) -> Result<bool, SpawnError> {
+        self.ask()?;
+        self.send()?;
+        self.learn_of_child()?;
+        self.listen()?;
+        let Origin::Exists(vigil) = &mut self.origin else { return Ok(false) };
+        if self.ready {
+            return Ok(true);
+        }
+        let Some(end) = vigil.check()? else { return Ok(false) };
+        // What it said before it ended is still in the socket.
+        self.listen()?;
+        if self.ready {
+            return Ok(true);
+        }
+        if end.server_died {
+            return Err(SpawnError::ForkServerDied);
+        }
+        Err(SpawnError::Died(end.exit))
+    }
+
+    /// What [`step`](Self::step) waits for: any of these.
+    pub(crate) fn interests(&self) -> Vec<(BorrowedFd<'_>, poll::Readiness)> {
+        let mut interests = Vec::with_capacity(2);
+        match &self.origin {
+            Origin::Unasked { server, .. } => interests.push((server.control(), poll::Readiness::WRITE)),
+            Origin::Asked { status, .. } => interests.push((status.as_fd(), poll::Readiness::READ)),
+            Origin::Exists(vigil) => interests.push((vigil.news(), poll::Readiness::READ)),
+            Origin::Failed => {}
+        }
+        if !self.life.closed {
+            let writable = self.sent != Sent::All;
+            let interest = poll::Readiness { readable: true, writable, hung_up: false };
+            interests.push((self.life.socket.as_fd(), interest));
+        }
+        interests
+    }
+
+    /// Waits until the process runs its function or the deadline passes.
+    pub(super) fn wait(mut self, deadline: Deadline) -> Result<Process<R>, SpawnError> {
+        while !self.step()? {
+            if deadline.is_expired() {
+                return Err(self.time_out());
+            }
+            poll::wait_many(&self.interests(), deadline)?;
+        }
+        self.finish()
+    }
+
+    /// Gives up.
+    pub(crate) fn time_out(self) -> SpawnError {
+        if let Origin::Unasked { server, .. } | Origin::Asked { server, .. } = &self.origin
+            && !server.is_proven()
+        {
+            // It hangs on its way to `init`, and would for ever.
+            server.kill();
+        }
+        SpawnError::TimedOut
+    }
+
+    /// Takes the started process; only after [`step`](Self::step) said that it runs.
+    pub(crate) fn finish(self) -> Result<Process<R>, SpawnError> {
+        let Origin::Exists(mut vigil) = self.origin else { return Err(SpawnError::TimedOut) };
+        if let Some(mut orders) = self.orders {
+            orders.argument.commit();
+        }
+        vigil.kill_on_drop = self.kill_on_drop;
+        Ok(Process::new(self.name, self.life, vigil))
+    }
+
+    /// Sends the request, once there is room for it.
+    fn ask(&mut self) -> Result<(), SpawnError> {
+        let Origin::Unasked { server, request, ends: [child_end, server_end], .. } = &mut self.origin else {
+            return Ok(());
+        };
+        let fds = [child_end.as_fd(), server_end.as_fd()];
+        let mut sent = protocol::send(server.control(), request, &fds);
+        if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            // It died since it was looked at, and took no request: the next one may have it.
+            *server = Owner::of_this_process()?.server_after(server)?;
+            sent = protocol::send(server.control(), request, &fds);
+        }
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(SpawnError::ForkServerDied),
+            sent => sent?,
+        }
+        if let Origin::Unasked { server, request, status, .. } = std::mem::replace(&mut self.origin, Origin::Failed) {
+            self.origin = Origin::Asked { server, own_group: request.own_group, status };
+        }
+        Ok(())
+    }
+
+    /// Sends what there is room for. A child that does not take it has ended or will end, which others tell.
+    fn send(&mut self) -> Result<(), SpawnError> {
+        let Some(orders) = &self.orders else { return Ok(()) };
+        while self.sent != Sent::All {
+            let socket = self.life.socket.as_fd();
+            let (sent, then) = if self.sent == Sent::Nothing {
+                let streams = orders.streams.iter().map(AsFd::as_fd);
+                let fds: Vec<_> = std::iter::once(orders.directory.as_fd()).chain(streams).collect();
+                (self.life.sender.try_send(socket, &orders.start, &fds), Sent::Start)
+            } else {
+                let argument = &orders.argument;
+                (self.life.sender.try_send(socket, &argument.bytes, &argument.borrowed_fds()), Sent::All)
+            };
+            match sent {
+                Ok(true) => self.sent = then,
+                Ok(false) => break,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.sent = Sent::All,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the fork server's answer.
+    fn learn_of_child(&mut self) -> Result<(), SpawnError> {
+        let Origin::Asked { status, .. } = &self.origin else { return Ok(()) };
+        match protocol::receive::<Status>(status.as_fd())? {
+            Record::Nothing => Ok(()),
+            Record::Whole(Status::Started { pid }, fds) => {
+                let fd = fds.into_iter().next().ok_or_else(|| io::Error::other("the pidfd did not come along"))?;
+                if let Origin::Asked { server, .. } = &self.origin {
+                    server.prove();
+                }
+                if let Origin::Asked { server, own_group, status } = std::mem::replace(&mut self.origin, Origin::Failed)
+                {
+                    let waiter = Waiter::Server { status, server };
+                    self.origin = Origin::Exists(Vigil::new(PidFd::from_fd(pid, fd), waiter, own_group));
+                }
+                Ok(())
+            }
+            Record::Whole(Status::Refused(Refusal::Multithreaded { threads }), _) => {
+                Err(SpawnError::Fork(ForkError::Multithreaded { threads }))
+            }
+            Record::Whole(Status::Refused(Refusal::Kernel(failure)), _) => {
+                Err(SpawnError::Fork(ForkError::Io(failure.into_error())))
+            }
+            Record::Whole(Status::Ended { exit, .. }, _) => Err(SpawnError::Died(exit)),
+            Record::Truncated => Err(io::Error::other("no descriptor left for the process (RLIMIT_NOFILE)").into()),
+            Record::Closed => Err(self.unanswered()),
+        }
+    }
+
+    /// Why the fork server closed the status socket without an answer.
+    fn unanswered(&self) -> SpawnError {
+        let Origin::Asked { server, .. } = &self.origin else { return SpawnError::ForkServerDied };
+        match server.end_of_dying() {
+            Err(error) => error.into(),
+            Ok(Some(exit)) if !server.is_proven() => SpawnError::Died(exit),
+            Ok(Some(_)) => SpawnError::ForkServerDied,
+            Ok(None) => io::Error::other("the fork server has no descriptor left (RLIMIT_NOFILE)").into(),
+        }
+    }
+
+    /// Reads whether the child is ready.
+    fn listen(&mut self) -> Result<(), SpawnError> {
+        while !self.ready && !self.life.closed {
+            match self.life.receiver.try_recv(self.life.socket.as_fd()) {
+                Ok(None) => break,
+                Ok(Some(message)) => match protocol::decode(&message.bytes).map_err(io::Error::other)? {
+                    (Readiness::Ready, _) => self.ready = true,
+                    (Readiness::Failed(failure), _) => return Err(SpawnError::Setup(failure.into_error())),
+                },
+                Err(WireError::Closed) => self.life.closed = true,
+                Err(error) => return Err(io::Error::other(error).into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Life {
+    fn new(socket: OwnedFd) -> Self {
+        let (sender, receiver) = (wire::Sender::new(wire::DEFAULT_LIMIT), wire::Receiver::new(wire::DEFAULT_LIMIT));
+        Self { socket, sender, receiver, closed: false }
+    }
+
+    /// The owner's end, and the child's.
+    pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socket::seqpacket_pair()?;
+        Ok((Self::new(ours), theirs))
+    }
+}
