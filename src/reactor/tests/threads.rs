@@ -1,0 +1,138 @@
+//! Other threads, and signals: who may end a poll, and who may not.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{full_pipe, now, poll, readable, soon};
+use crate::reactor::{Event, Interest, Mode, Poller, Token};
+use crate::sys::signal;
+
+const SIGWINCH: i32 = 28;
+
+#[test]
+fn wake_ups_before_a_poll_are_one() {
+    let mut poller = Poller::new().unwrap();
+    let waker = poller.waker();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..100).for_each(|_| waker.clone().wake()));
+        }
+    });
+    assert_eq!(poll(&mut poller, soon()), [Event::Woken]);
+    assert_eq!(poll(&mut poller, now()), []);
+    waker.wake();
+    assert_eq!(poll(&mut poller, soon()), [Event::Woken]);
+}
+
+#[test]
+fn a_wake_up_ends_a_poll_that_sleeps() {
+    let mut poller = Poller::new().unwrap();
+    let waker = poller.waker();
+    let (tell, told) = mpsc::channel();
+    let sleeper = thread::spawn(move || {
+        tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        poll(&mut poller, soon())
+    });
+    wait_until_asleep(&told.recv().unwrap());
+    waker.wake();
+    assert_eq!(sleeper.join().unwrap(), [Event::Woken]);
+    waker.wake(); // nobody is there any more
+}
+
+#[test]
+fn no_wake_up_is_lost_under_contention() {
+    const ROUNDS: usize = 2_000;
+    let mut poller = Poller::new().unwrap();
+    let (waker, flag) = (poller.waker(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                // What is published before `wake` is seen after `Woken`; the owner's answer asks for the next round.
+                flag.store(true, Ordering::Relaxed);
+                waker.wake();
+                let give_up = Instant::now() + Duration::from_secs(60);
+                while flag.load(Ordering::Acquire) {
+                    assert!(Instant::now() < give_up, "the owner is gone");
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut seen = 0;
+        while seen < ROUNDS {
+            assert_eq!(poll(&mut poller, soon()), [Event::Woken], "after {seen} rounds");
+            seen += usize::from(flag.swap(false, Ordering::Release));
+        }
+    });
+}
+
+#[test]
+fn another_thread_re_arms_a_descriptor_without_waking_the_owner() {
+    let mut poller = Poller::new().unwrap();
+    let registrar = poller.registrar();
+    let (reader, _writer) = full_pipe();
+    poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::OneShot).unwrap();
+    assert_eq!(poll(&mut poller, soon()), [readable(1)]);
+    let (tell, told) = mpsc::channel::<PathBuf>();
+    thread::scope(|scope| {
+        let reader = &reader;
+        scope.spawn(move || {
+            wait_until_asleep(&told.recv().unwrap());
+            registrar.reregister(reader.as_fd(), Token(2), Interest::READ, Mode::OneShot).unwrap();
+        });
+        tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        assert_eq!(poll(&mut poller, soon()), [readable(2)]);
+    });
+}
+
+#[test]
+fn a_signal_does_not_end_a_poll() {
+    let mut poller = Poller::new().unwrap();
+    let waker = poller.waker();
+    signal::no_op_handler(SIGWINCH).unwrap();
+    let (tell, told) = mpsc::channel();
+    let sleeper = thread::spawn(move || {
+        tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        poll(&mut poller, soon())
+    });
+    let task = told.recv().unwrap();
+    let thread = task.file_name().and_then(|name| name.to_str()).unwrap().parse().unwrap();
+    for _ in 0..10 {
+        wait_until_asleep(&task);
+        let before = sleeps(&task);
+        signal::send_to_thread(thread, SIGWINCH).unwrap();
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while sleeps(&task) == before {
+            assert!(!sleeper.is_finished(), "the signal ended the poll");
+            assert!(Instant::now() < give_up, "the poll was not interrupted");
+            thread::yield_now();
+        }
+    }
+    waker.wake();
+    assert_eq!(sleeper.join().unwrap(), [Event::Woken]);
+}
+
+/// Waits until the thread at `task`, relative to /proc, sleeps in the kernel.
+fn wait_until_asleep(task: &Path) {
+    let stat_file = Path::new("/proc").join(task).join("stat");
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        let stat = std::fs::read_to_string(&stat_file).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        if fields.starts_with('S') {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{stat}");
+        thread::yield_now();
+    }
+}
+
+/// How often the thread at `task` has gone to sleep.
+fn sleeps(task: &Path) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(task).join("status")).unwrap();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    count.trim().parse().unwrap()
+}
