@@ -66,6 +66,22 @@ pub(crate) fn fork(keep: &[BorrowedFd<'_>], body: impl FnOnce() -> i32) -> Resul
     Ok(Child { pidfd })
 }
 
+/// [`fork`], except that the child keeps every descriptor but those in `private`, which are the parent's own affair:
+/// what the body captures may hold descriptors that nobody here knows of.
+pub(crate) fn fork_keeping(private: &[BorrowedFd<'_>], body: impl FnOnce() -> i32) -> Result<Child, ForkError> {
+    check_threads()?;
+    let body = || match process::close_each(private) {
+        Ok(()) => body(),
+        Err(error) => {
+            eprintln!("crewkit: a forked child cannot start: {error}");
+            PANICKED
+        }
+    };
+    // SAFETY: there is one thread, counted above, and it is here.
+    let pidfd = unsafe { fork_unchecked(None, body) }?;
+    Ok(Child { pidfd })
+}
+
 /// Refuses to go on in a process with threads.
 pub(super) fn check_threads() -> Result<(), ForkError> {
     match process::thread_count()? {

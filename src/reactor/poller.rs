@@ -57,6 +57,11 @@ impl Poller {
         Ok(Self { epoll, registrar, waker, timers: Timers::default(), answers: Buffer::new(BATCH) })
     }
 
+    /// The poller's own descriptors, for a fork that must not pass them on.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.epoll.as_fd(), self.waker.as_fd()]
+    }
+
     /// [`Registrar::register`].
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest, mode: Mode) -> io::Result<()> {
         self.registrar.register(fd, token, interest, mode)

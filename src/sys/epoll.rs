@@ -15,6 +15,12 @@ use super::poll::{Readiness, milliseconds};
 #[derive(Debug)]
 pub(crate) struct Epoll(epoll::Epoll);
 
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
 impl Epoll {
     /// A new instance, closed on exec.
     pub(crate) fn new() -> io::Result<Self> {

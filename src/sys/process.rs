@@ -252,6 +252,13 @@ pub(crate) fn parent_pid() -> u32 {
     std::os::unix::process::parent_id()
 }
 
+/// Has the kernel send SIGKILL to this process when the thread that forked it ends, or no more. The parent may be dead
+/// already: compare [`parent_pid`] afterwards.
+pub(crate) fn die_with_parent(enable: bool) -> io::Result<()> {
+    let signal = enable.then_some(nix::sys::signal::Signal::SIGKILL);
+    during("set the parent-death signal", nix::sys::prctl::set_pdeathsig(signal))
+}
+
 /// Writes out what std and C have buffered for standard output, so that a fork does not double it and `_exit` does
 /// not lose it. Errors are those of the stream (closed, full) and concern nobody here.
 pub(crate) fn flush_stdio() {
@@ -299,6 +306,11 @@ pub(crate) fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
         first = first.max(fd + 1);
     }
     close_range(first, u32::MAX)
+}
+
+/// Closes each of `private`, under the same promise as [`close_all_except`].
+pub(crate) fn close_each(private: &[BorrowedFd<'_>]) -> io::Result<()> {
+    private.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).try_for_each(|fd| close_range(fd, fd))
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {

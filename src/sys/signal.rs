@@ -46,6 +46,11 @@ pub(crate) fn block(signals: &[i32]) -> io::Result<Mask> {
     swap_mask(&set_of(signals)?, SigmaskHow::SIG_BLOCK)
 }
 
+/// Blocks `signals` in the calling thread and in those that it starts, for the rest of their lives.
+pub(crate) fn block_for_good(signals: &[i32]) -> io::Result<()> {
+    during("change the signal mask", set_of(signals)?.thread_block())
+}
+
 /// Blocks every signal in the calling thread until the guard is dropped.
 pub(crate) fn block_all() -> io::Result<Mask> {
     swap_mask(&SigSet::all(), SigmaskHow::SIG_BLOCK)
@@ -105,6 +110,12 @@ pub(crate) fn send_to_thread(thread: u32, signal: i32) -> io::Result<()> {
     during("signal a thread", result.map(drop))
 }
 
+/// The kernel's id of the calling thread, for [`send_to_thread`].
+pub(crate) fn this_thread() -> u32 {
+    // Thread ids are positive.
+    nix::unistd::gettid().as_raw().unsigned_abs()
+}
+
 /// Signals read from a descriptor instead of handled. They must be blocked in every thread of the process, see
 /// [`block`].
 #[derive(Debug)]
@@ -159,17 +170,18 @@ fn set_disposition(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
+/// Signals by name, for the floors above.
+pub(crate) mod number {
+    pub(crate) use libc::{
+        SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGURG, SIGUSR1, SIGUSR2,
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::clock::Deadline;
     use crate::sys::poll::{self, Readiness};
-    use nix::unistd::gettid;
-
-    fn this_thread() -> u32 {
-        u32::try_from(gettid().as_raw()).unwrap()
-    }
-
     #[test]
     fn a_blocked_signal_is_read_from_the_descriptor() {
         let _mask = block(&[libc::SIGUSR1]).unwrap();

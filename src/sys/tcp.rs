@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use super::error::{during, errno};
 
@@ -66,6 +66,20 @@ fn classify(error: io::Error) -> AcceptError {
     }
 }
 
+/// Has the kernel drop whatever arrives at a listening socket: no connection is added to its queue any more, while those
+/// that stand in it can still be accepted. Who connects meanwhile is refused as soon as the socket is closed.
+pub(crate) fn deafen(listener: &TcpListener) -> io::Result<()> {
+    // A classic BPF program of one instruction: return 0, the number of bytes to keep.
+    let drop_all = [SockFilter::new(0x06, 0, 0, 0)];
+    during("filtering a listening socket", SockRef::from(listener).attach_filter(&drop_all))
+}
+
+/// How many descriptors this process may open.
+pub(crate) fn most_descriptors() -> usize {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    limit.map_or(256, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +116,25 @@ mod tests {
                 assert_eq!(errno(&error), Some(Errno::EADDRNOTAVAIL as i32), "this machine has IPv6: {error}")
             }
         }
+    }
+
+    #[test]
+    fn a_deaf_listener_gives_out_its_queue_and_takes_nobody_in() {
+        let listener = listen(ANYWHERE, 16).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut queued = TcpStream::connect(addr).unwrap();
+        deafen(&listener).unwrap();
+        let short = std::time::Duration::from_millis(50);
+        assert_eq!(TcpStream::connect_timeout(&addr, short).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut served, _) = accept(&listener).unwrap();
+        // The connections that came out of it hear well.
+        queued.write_all(b"?").unwrap();
+        served.set_nonblocking(false).unwrap();
+        served.read_exact(&mut [0]).unwrap();
+        served.write_all(b"!").unwrap();
+        queued.read_exact(&mut [0]).unwrap();
+        drop(listener);
+        assert_eq!(TcpStream::connect(addr).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
