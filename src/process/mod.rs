@@ -56,3 +56,5 @@ pub use exit::{Exit, ResourceUsage};
 pub use handle::Process;
 pub use stdio::Stdio;
 pub use wait::wait_any;
+
+pub use crate::sys::cpu::cpu_count;
