@@ -26,7 +26,7 @@ fn failures(f: impl Fn(()) -> u8 + Copy + Send + Sync + 'static) -> impl Iterato
         let begun = Instant::now();
         let (result, exit) = outcome(Builder::new().start_method(method).spawn(f, ()).expect("a start"));
         assert!(begun.elapsed() < SOON);
-        (result.err().expect("it fails"), exit.expect("it has ended"))
+        (result.expect_err("it fails"), exit.expect("it has ended"))
     })
 }
 
