@@ -1,4 +1,9 @@
 //! Processes: results, and every way to end without one, told exactly and in time.
+//!
+//! # Safety
+//!
+//! `_exit` is declared as unistd.h declares it; it takes a number and does not return.
+
 #![expect(unsafe_code, reason = "_exit(2) has no safe form")]
 
 use std::time::{Duration, Instant};
