@@ -270,7 +270,7 @@ impl<S, R> From<OwnedFd> for Connection<S, R> {
     }
 }
 
-/// The socket, for [`wait`](super::wait) and other people's event loops: readable when [`recv`](Connection::recv) will
+/// The socket, for [`wait`](super::wait()) and other people's event loops: readable when [`recv`](Connection::recv) will
 /// find something. One case is silent: a message that a call refused and kept (`WrongKind`, `BufferTooShort`).
 impl<S, R> AsFd for Connection<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {

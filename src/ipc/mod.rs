@@ -6,7 +6,7 @@
 //! | to send and receive at one end | [`Connection`] | `Connection` |
 //! | to do so on two threads | [`SendHalf`], [`RecvHalf`] by [`Connection::split`] | |
 //! | a file or socket inside a message | [`Fd`], or `#[serde(with = "crewkit::ipc::fd")]` | |
-//! | to wait for several ends, processes, sockets | [`wait`] | `connection.wait` |
+//! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
 

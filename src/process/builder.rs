@@ -108,7 +108,7 @@ impl Builder {
         }
     }
 
-    /// The process's name: for [`Process::name`], [`current`](super::current), and its first 15 bytes for `ps`. The
+    /// The process's name: for [`Process::name`], [`current`](super::current()), and its first 15 bytes for `ps`. The
     /// default is `Process-1` and so on.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

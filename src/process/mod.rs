@@ -6,7 +6,7 @@
 //! | the same with a name, an environment, streams, limits | [`Builder`] |
 //! | a closure with captures, in a program that has one thread | [`Process::fork`] |
 //! | the first of several processes to end | [`wait_any`] |
-//! | who am I, who started me | [`current`], [`parent`] |
+//! | who am I, who started me | [`current()`], [`parent`] |
 //!
 //! A program that starts processes calls [`init`] first thing in `main`; a test crate has
 //! [`enable_test_support!`](crate::enable_test_support) at its root.
