@@ -216,7 +216,7 @@ impl Runner {
             Err(RecvTimeoutError::Timeout) => {
                 // Left to itself: a thread cannot be ended from outside.
                 self.thread = None;
-                Err(format!("{what} was not done after {:.0} s", limit.as_secs_f64()))
+                Err(format!("{what} was not done after {:.2} s", limit.as_secs_f64()))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 Err(self.thread.take().and_then(panic_message).unwrap_or_else(|| "its thread ended".into()))
@@ -258,4 +258,104 @@ fn as_f64(count: u64) -> f64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are positive and small")]
 fn scaled(count: u64, factor: f64) -> u64 {
     (as_f64(count) * factor) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, Pace, Row};
+    use crate::contest::{Contest, Contestant, Outcome, Repetition, Size};
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    /// An arena with three short rounds, and limits that a busy machine keeps.
+    fn arena() -> Arena {
+        let pace = Pace {
+            rounds: 3,
+            repetition: Duration::from_micros(10),
+            step_limit: Duration::from_secs(30),
+            run_limit: Duration::from_secs(60),
+        };
+        Arena::new(pace, Instant::now())
+    }
+
+    /// Work that claims to take so many nanoseconds for each operation.
+    fn claims(nanoseconds: u64) -> Outcome<Repetition> {
+        Ok(Box::new(move |operations| Ok(Duration::from_nanos(operations * nanoseconds))))
+    }
+
+    fn hold(size: Size, contestants: Vec<Contestant>) -> Vec<Row> {
+        let contest = Contest::new("Test", "work", "operation", size);
+        arena().run(contestants.into_iter().fold(contest, Contest::with)).rows
+    }
+
+    #[test]
+    fn figures_are_times_of_one_operation() {
+        let slower = Contestant::peer("slower", || claims(30));
+        let rows = hold(Size::MultipleOf(1), vec![Contestant::crewkit("ours", || claims(10)), slower]);
+        let medians: Vec<_> = rows.iter().map(|row| row.figures.as_ref().unwrap().median.round()).collect();
+        assert_eq!(medians, [10.0, 30.0]);
+    }
+
+    #[test]
+    fn repetitions_have_the_size_that_was_asked_for() {
+        let (sizes, seen) = mpsc::channel();
+        let other_sizes = sizes.clone();
+        let watch = |sizes: mpsc::Sender<u64>| -> Outcome<Repetition> {
+            Ok(Box::new(move |operations| {
+                sizes.send(operations)?;
+                Ok(Duration::from_nanos(operations * 7))
+            }))
+        };
+        hold(Size::Exactly(100), vec![Contestant::peer("fixed", move || watch(sizes))]);
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), [100; 4]);
+
+        hold(Size::MultipleOf(4), vec![Contestant::peer("fitted", move || watch(other_sizes))]);
+        let sizes: Vec<u64> = seen.try_iter().collect();
+        assert!(sizes.iter().all(|size| size % 4 == 0), "{sizes:?}");
+        // 10 µs at 7 ns are 1,428 operations, and the next multiple of 4 is the same.
+        assert_eq!(sizes.last(), Some(&1428));
+    }
+
+    #[test]
+    fn who_fails_gets_a_row_and_the_others_go_on() {
+        let rows = hold(
+            Size::MultipleOf(1),
+            vec![
+                Contestant::peer("absent", || Err("not installed".into())),
+                Contestant::peer("wrong", || Ok(Box::new(|_| Err("wrong sum".into())))),
+                Contestant::peer("panics", || Ok(Box::new(|_| panic!("boo")))),
+                Contestant::peer("works", || claims(5)),
+            ],
+        );
+        let reasons: Vec<_> = rows.iter().map(|row| row.figures.as_ref().err().map_or("", String::as_str)).collect();
+        assert_eq!(reasons[..3], ["not installed", "wrong sum", "panicked: boo"]);
+        assert_eq!(reasons[3], "");
+    }
+
+    #[test]
+    fn who_hangs_is_left_behind() {
+        let (never, nothing) = mpsc::channel::<()>();
+        let pace = Pace { step_limit: Duration::from_millis(20), ..arena().pace };
+        let contest = Contest::new("Test", "work", "operation", Size::MultipleOf(1));
+        let bout = Arena::new(pace, Instant::now()).run(contest.with(Contestant::peer("hangs", move || {
+            let _ = nothing.recv();
+            claims(1)
+        })));
+        assert_eq!(
+            bout.rows[0].figures.as_ref().err().map(String::as_str),
+            Some("the set-up was not done after 0.02 s")
+        );
+        drop(never);
+    }
+
+    #[test]
+    fn a_run_whose_time_is_over_says_so() {
+        let pace = Pace { run_limit: Duration::ZERO, ..arena().pace };
+        let contest = Contest::new("Test", "work", "operation", Size::MultipleOf(1));
+        let bout = Arena::new(pace, Instant::now()).run(contest.with(Contestant::peer("late", || claims(5))));
+        assert_eq!(
+            bout.rows[0].figures.as_ref().err().map(String::as_str),
+            Some("not measured: the run's time was over")
+        );
+    }
 }

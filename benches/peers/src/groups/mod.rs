@@ -45,3 +45,24 @@ fn together<'a>(jobs: Vec<Box<dyn FnOnce() + Send + 'a>>) -> Duration {
     let end = spans.iter().map(|span| span.1).max();
     start.zip(end).map_or(Duration::ZERO, |(start, end)| end - start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{lock, queue};
+    use crate::contest::Contest;
+
+    /// Every contestant that needs no other process does some work and checks it.
+    #[test]
+    fn threads_do_their_work() {
+        let contests: Vec<Contest> = lock::contests().into_iter().chain(queue::contests()).collect();
+        let mut count = 0;
+        for contestant in contests.into_iter().flat_map(|contest| contest.contestants) {
+            let mut repetition = (contestant.open)().unwrap();
+            for operations in [4, 1000] {
+                repetition(operations).unwrap_or_else(|error| panic!("{}: {error}", contestant.name));
+            }
+            count += 1;
+        }
+        assert_eq!(count, 16, "3 locks in 3 contests; 4 ways through a queue alone, 3 together");
+    }
+}
