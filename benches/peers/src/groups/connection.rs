@@ -17,13 +17,15 @@ use crate::role::{self, BytesEnds, PeerProcess, TypedEnds};
 const TYPED: &str = "crewkit, typed";
 /// crewkit's row with messages that are bytes.
 const BYTES: &str = "crewkit, bytes";
+/// crewkit's row with messages that are bytes, received into a buffer that is used again.
+const BUFFER: &str = "crewkit, bytes into a buffer";
 
 /// The contests of this group.
 pub(crate) fn contests() -> Vec<Contest> {
     vec![contest("8 B", 8), contest("4 KiB", 4 << 10), contest("1 MiB", 1 << 20).remark(
         "Typed messages are a `Vec<u8>` that serde takes apart and puts together byte by byte, here and in ipc-channel \
-         (both use postcard); bytes go as they are. The raw stream knows the size beforehand and has no framing: it is \
-         a bound. Each echo is checked by length, sequence number and last byte, and one per repetition as a whole, \
+         (both use postcard); bytes go as they are, into a new `Vec` for each message, or with crewkit into a buffer \
+         that is used again. The raw stream does that too, knows the size beforehand and has no framing: it is a bound. Each echo is checked by length, sequence number and last byte, and one per repetition as a whole, \
          off the clock.",
     )]
 }
@@ -34,9 +36,10 @@ fn contest(name: &str, size: usize) -> Contest {
     Contest::new("Connection", work, "round trip", Size::MultipleOf(1))
         .with(Contestant::crewkit(TYPED, move || crewkit_typed(size)))
         .with(Contestant::crewkit(BYTES, move || crewkit_bytes(size)))
+        .with(Contestant::crewkit(BUFFER, move || crewkit_buffer(size)))
         .with(Contestant::peer_of(TYPED, "ipc-channel, typed", move || ipc_typed(size)))
         .with(Contestant::peer_of(BYTES, "ipc-channel, bytes", move || ipc_bytes(size)))
-        .with(Contestant::peer_of(BYTES, "raw UnixStream", move || raw_stream(size)))
+        .with(Contestant::peer_of(BUFFER, "raw UnixStream", move || raw_stream(size)))
 }
 
 /// A message whose every byte depends on its place, so that a shifted or cut echo shows.
@@ -97,6 +100,20 @@ fn crewkit_bytes(size: usize) -> Outcome<Repetition> {
     }))
 }
 
+/// crewkit with messages that are bytes, received where the last one was. ipc-channel has nothing like it; the raw
+/// stream works in this way.
+fn crewkit_buffer(size: usize) -> Outcome<Repetition> {
+    let (near, far) = ipc::pipe()?;
+    let echo = Echo { ends: near, _peer: Process::spawn(echo_buffer, (far, size))? };
+    Ok(round_trips(size, move |mut message| {
+        let Echo { ends: near, .. } = &echo;
+        near.send_bytes(&message)?;
+        let received = near.recv_bytes_into(&mut message)?;
+        message.truncate(received);
+        Ok(message)
+    }))
+}
+
 /// The far end of `crewkit_typed`: echoes until the near end is closed.
 fn echo_typed(far: Wire) {
     while let Ok(message) = far.recv() {
@@ -110,6 +127,16 @@ fn echo_typed(far: Wire) {
 fn echo_bytes(far: Wire) {
     while let Ok(message) = far.recv_bytes() {
         if far.send_bytes(&message).is_err() {
+            return;
+        }
+    }
+}
+
+/// The far end of `crewkit_buffer`.
+fn echo_buffer((far, size): (Wire, usize)) {
+    let mut message = vec![0; size];
+    while let Ok(received) = far.recv_bytes_into(&mut message) {
+        if far.send_bytes(&message[..received]).is_err() {
             return;
         }
     }
