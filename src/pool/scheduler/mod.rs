@@ -8,127 +8,32 @@
 //! 3. An item that a worker began is never given out again unless its work asked for retries.
 //! 4. Only a worker that is `Ready` is offered work; a worker leaves the table when it is known to be dead.
 
+mod hiring;
 mod shift;
+mod terms;
 #[cfg(test)]
 mod tests;
 
+pub(super) use shift::Flight;
+pub(super) use terms::{Action, Begun, Cancel, Phase, Policy, Seq, Ticket, Totals, Undone, Work, WorkerId};
+
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use shift::{Flight, Shift, Stage, Worker};
+use hiring::Hiring;
+use shift::{Shift, Stage, Worker};
 
-/// The spawn attempts in a row that may fail while no worker is ready, before the pool gives up.
-pub(super) const START_FAILURES: u32 = 5;
-/// The pause after a failed spawn doubles from the first of these to the second.
-const BACK_OFF: Range<Duration> = Duration::from_millis(10)..Duration::from_secs(1);
 /// A worker that lived shorter than this without beginning anything says that something is wrong with workers.
 const SETTLED: Duration = Duration::from_secs(1);
+/// A piece of work that was the next thing to do for so many workers that died before they began it is not given to
+/// one more: a message that kills whoever receives it must not run through workers for ever.
+const BOUNCES: u32 = 8;
+/// How long a worker whose socket is closed may take to be gone before it is killed.
+const HUNG_UP: Duration = Duration::from_secs(1);
 /// How long a worker that was told to leave may take before it is killed.
 const LEAVE: Duration = Duration::from_secs(5);
 /// How long a killed worker may take to be gone before the pool ends without it.
 const GONE: Duration = Duration::from_secs(5);
-
-/// Something to be done: one or more items that are sent together, and may be cut.
-pub(super) trait Work: Sized {
-    /// How many items it has; at least one.
-    fn items(&self) -> u32;
-    /// How many times more an item that was begun and lost is tried.
-    fn retries(&self) -> u32;
-    /// Some of its items as work of their own.
-    fn cut(&self, items: Range<u32>) -> Self;
-}
-
-/// Names a piece of work from submission to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Ticket(pub(super) u64);
-
-/// Names one incarnation of a worker; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct WorkerId(pub(super) usize);
-
-/// Names one offer to one worker. Never zero.
-pub(super) type Seq = u32;
-
-/// How far a worker got with an offer, by the word it keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begun {
-    Nothing,
-    /// This item, counted within the offer, and nothing after it.
-    Item(u32),
-}
-
-/// Why work comes back undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undone {
-    /// A worker died in it; `attempts` were made.
-    Lost { attempts: u32 },
-    /// It never began, and the pool will not begin it any more.
-    NeverBegun,
-}
-
-/// What is to be done by whoever owns the processes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action<W> {
-    /// Start a process; answer with [`Scheduler::spawned`] or [`Scheduler::spawn_failed`].
-    Spawn(WorkerId),
-    /// Send the work in this lane ([`Scheduler::flight_mut`]).
-    Offer { worker: WorkerId, lane: usize },
-    /// Try to take an offer back before it begins; answer with [`Scheduler::taken_back`] or [`Scheduler::kept`].
-    TakeBack { worker: WorkerId, lane: usize },
-    /// Tell a worker that there is nothing more to come.
-    Dismiss(WorkerId),
-    /// Ask it by SIGTERM, or make it by SIGKILL.
-    Signal { worker: WorkerId, kill: bool },
-    /// A killed worker does not go: take it for dead ([`Scheduler::died`]).
-    GiveUpOn(WorkerId),
-    /// This work will not be done.
-    Return { work: W, why: Undone },
-}
-
-/// Where work was that should be cancelled.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Cancel<W> {
-    /// In the queue; here it is.
-    Queued(W),
-    /// With a worker, which may not have begun it: try [`Action::TakeBack`]'s way.
-    Offered { worker: WorkerId, lane: usize },
-    /// Done, lost or cancelled already.
-    Gone,
-}
-
-/// Whether the pool takes, does, or ends its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Work is taken and done.
-    Open,
-    /// What is there is done, nothing more is taken; then the workers leave.
-    Closing,
-    /// The workers are being ended.
-    Terminating,
-    /// No worker could be started; otherwise as `Terminating`.
-    Broken,
-}
-
-/// What a scheduler is told once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    /// How many workers there should be; at least one.
-    pub(super) workers: usize,
-    /// How many offers a worker may hold: one that runs, and one that waits so that it need not wait for the owner.
-    pub(super) lanes: usize,
-    /// The time between SIGTERM and SIGKILL.
-    pub(super) patience: Duration,
-}
-
-/// Running totals, in items where that makes a difference.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) completed: u64,
-    pub(super) lost: u64,
-    pub(super) retried: u64,
-    pub(super) deaths: u64,
-}
 
 /// Work that comes back from a worker goes before new work, so that a death does not move it to the end of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,6 +45,7 @@ enum Class {
 struct Queued<W> {
     work: W,
     attempt: u32,
+    bounces: u32,
 }
 
 pub(super) struct Scheduler<W> {
@@ -148,12 +54,7 @@ pub(super) struct Scheduler<W> {
     queue: BTreeMap<(Class, Ticket), Queued<W>>,
     shift: Shift<W>,
     next_ticket: u64,
-    /// Spawns that failed since a worker became ready.
-    failures: u32,
-    /// Workers in a row that died young without having begun anything.
-    infants: u32,
-    /// Not before this may a missing worker be replaced.
-    spawn_at: Option<Instant>,
+    hiring: Hiring,
     totals: Totals,
 }
 
@@ -165,9 +66,7 @@ impl<W: Work> Scheduler<W> {
             queue: BTreeMap::new(),
             shift: Shift::new(policy.lanes),
             next_ticket: 0,
-            failures: 0,
-            infants: 0,
-            spawn_at: None,
+            hiring: Hiring::new(policy.workers),
             totals: Totals::default(),
         }
     }
@@ -214,7 +113,7 @@ impl<W: Work> Scheduler<W> {
     /// The next moment at which [`Self::tick`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let leaving = self.shift.iter().filter_map(|worker| worker.act_at);
-        leaving.chain(self.spawn_at.filter(|_| self.missing() > 0)).min()
+        leaving.chain(self.hiring.not_before().filter(|_| self.missing() > 0)).min()
     }
 
     /// The first workers, and replacements that are due.
@@ -240,7 +139,7 @@ impl<W: Work> Scheduler<W> {
             return Err(work);
         }
         let ticket = self.ticket();
-        self.queue.insert((Class::New, ticket), Queued { work, attempt: 1 });
+        self.queue.insert((Class::New, ticket), Queued { work, attempt: 1, bounces: 0 });
         self.assign(out);
         Ok(ticket)
     }
@@ -248,16 +147,23 @@ impl<W: Work> Scheduler<W> {
     /// Cancels work that is queued; says to whom it was offered otherwise.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Cancel<W> {
         let mut queued = [Class::Again, Class::New].into_iter().filter_map(|class| self.queue.remove(&(class, ticket)));
-        match (queued.next(), self.shift.find(ticket)) {
+        match (queued.next(), self.shift.offers(|flight| flight.ticket == ticket).next()) {
             (Some(queued), _) => Cancel::Queued(queued.work),
-            (None, Some((worker, lane))) => Cancel::Offered { worker, lane },
+            (None, Some((worker, lane, seq))) => Cancel::Offered { worker, lane, seq },
             (None, None) => Cancel::Gone,
         }
     }
 
-    /// Drops queued work that nobody waits for any more.
-    pub(super) fn forget(&mut self, unwanted: impl Fn(&W) -> bool) {
+    /// Drops queued work that nobody waits for any more, and says which offers might be taken back.
+    pub(super) fn forget(&mut self, unwanted: impl Fn(&W) -> bool) -> Vec<(WorkerId, usize, Seq)> {
         self.queue.retain(|_, queued| !unwanted(&queued.work));
+        self.shift.offers(|flight| !flight.begun && unwanted(&flight.work)).collect()
+    }
+
+    /// What follows from work that was cancelled, forgotten or refused: others may have its place.
+    pub(super) fn review(&mut self, now: Instant, out: &mut Vec<Action<W>>) {
+        self.assign(out);
+        self.dismiss_if_done(now, out);
     }
 
     /// A process was started.
@@ -269,6 +175,7 @@ impl<W: Work> Scheduler<W> {
             self.dismiss_if_done(now, out);
         } else {
             worker.leave(now + GONE, true);
+            worker.dismissed = true;
             out.push(Action::Signal { worker: id, kill: true });
         }
     }
@@ -281,10 +188,7 @@ impl<W: Work> Scheduler<W> {
         }
         worker.stage = Stage::Ready;
         worker.ready_at = Some(now);
-        self.failures = 0;
-        if self.infants == 0 {
-            self.spawn_at = None;
-        }
+        self.hiring.succeeded();
         self.replenish(now, out);
         self.assign(out);
         self.dismiss_if_done(now, out);
@@ -313,7 +217,7 @@ impl<W: Work> Scheduler<W> {
             worker.lanes[lane] = None;
             worker.stale = false;
             worker.settled = true;
-            self.infants = 0;
+            self.hiring.proved();
             self.assign(out);
             self.dismiss_if_done(now, out);
         }
@@ -330,7 +234,8 @@ impl<W: Work> Scheduler<W> {
 
     /// What was taken back goes to whoever is free.
     pub(super) fn give_again(&mut self, flight: Flight<W>, out: &mut Vec<Action<W>>) {
-        self.queue.insert((Class::Again, flight.ticket), Queued { work: flight.work, attempt: flight.attempt });
+        let Flight { work, ticket, attempt, bounces, .. } = flight;
+        self.queue.insert((Class::Again, ticket), Queued { work, attempt, bounces });
         self.assign(out);
     }
 
@@ -341,7 +246,16 @@ impl<W: Work> Scheduler<W> {
         }
     }
 
-    /// A worker broke the protocol or closed its socket: it gets nothing more, and is killed.
+    /// A worker's socket is closed: it is about to be gone, and gets nothing more.
+    pub(super) fn hung_up(&mut self, id: WorkerId, now: Instant) {
+        if let Some(worker) = self.shift.get_mut(id)
+            && worker.stage != Stage::Leaving
+        {
+            worker.leave(now + HUNG_UP, false);
+        }
+    }
+
+    /// A worker broke the protocol: it gets nothing more, and is killed.
     pub(super) fn distrust(&mut self, id: WorkerId, now: Instant, out: &mut Vec<Action<W>>) {
         let Some(worker) = self.shift.get_mut(id) else { return };
         if !worker.killed {
@@ -359,26 +273,21 @@ impl<W: Work> Scheduler<W> {
         out: &mut Vec<Action<W>>,
     ) {
         let Some(worker) = self.shift.remove(id) else { return };
-        let told_to_leave = matches!(worker.stage, Stage::Leaving);
-        self.totals.deaths += u64::from(!told_to_leave);
-        let mut used = worker.settled;
-        for (lane, flight) in worker.lanes.into_iter().enumerate() {
-            let Some(flight) = flight else { continue };
-            let far = begun(lane, flight.seq);
-            used |= far != Begun::Nothing;
-            self.settle(flight, far, out);
+        self.totals.deaths += u64::from(!worker.dismissed);
+        let flights = worker.lanes.into_iter().enumerate().filter_map(|(lane, flight)| Some((lane, flight?)));
+        let mut flights: Vec<_> = flights.map(|(lane, flight)| (begun(lane, flight.seq), flight)).collect();
+        flights.sort_by_key(|(_, flight)| flight.seq);
+        let in_work = flights.iter().any(|(far, flight)| *far != Begun::Nothing || flight.received > 0);
+        if !in_work && let Some((_, next)) = flights.first_mut() {
+            next.bounces += 1;
         }
+        flights.into_iter().for_each(|(far, flight)| self.settle(flight, far, out));
+        let used = worker.settled || in_work;
         let lived = worker.ready_at.map(|at| now.saturating_duration_since(at));
         match lived {
-            None if !told_to_leave => self.start_failed(now, out),
-            Some(lived) if !used && lived < SETTLED => {
-                self.infants += 1;
-                let free = u32::try_from(2 * self.policy.workers).unwrap_or(u32::MAX);
-                if self.infants > free {
-                    self.spawn_at = Some(now + pause(self.infants - free));
-                }
-            }
-            _ => self.infants = 0,
+            None if !worker.dismissed => self.start_failed(now, out),
+            Some(lived) if !used && lived < SETTLED => self.hiring.died_young(now),
+            _ => self.hiring.proved(),
         }
         self.replenish(now, out);
         self.assign(out);
@@ -416,6 +325,7 @@ impl<W: Work> Scheduler<W> {
         let patience = self.policy.patience;
         for worker in self.shift.iter_mut().filter(|worker| !worker.killed && worker.stage != Stage::Spawning) {
             worker.leave(now + patience, false);
+            worker.dismissed = true;
             out.push(Action::Signal { worker: worker.id, kill: false });
         }
     }
@@ -441,25 +351,21 @@ impl<W: Work> Scheduler<W> {
         wanted.saturating_sub(self.shift.staying())
     }
 
-    /// Starts what is missing. After a failure only one start at a time is tried, and not before its pause is over.
+    /// Starts what is missing, as far as that may be tried now.
     fn replenish(&mut self, now: Instant, out: &mut Vec<Action<W>>) {
-        let mut missing = self.missing();
-        if missing == 0 || self.spawn_at.is_some_and(|at| at > now) {
-            return;
+        let missing = self.missing();
+        if missing > 0 {
+            let somebody_is_coming = self.shift.iter().any(Worker::is_coming);
+            let starts = self.hiring.starts(missing, somebody_is_coming, now);
+            out.extend((0..starts).map(|_| Action::Spawn(self.shift.hire())));
         }
-        if self.failures > 0 {
-            missing = usize::from(!self.shift.iter().any(Worker::is_coming));
-        }
-        self.spawn_at = None;
-        out.extend((0..missing).map(|_| Action::Spawn(self.shift.hire())));
     }
 
     /// One more start without success. With nobody left to work, enough of them end the pool.
     fn start_failed(&mut self, now: Instant, out: &mut Vec<Action<W>>) {
-        self.failures += 1;
-        self.spawn_at = Some(now + pause(self.failures));
+        let hopeless = self.hiring.failed(now);
         let nobody = !self.shift.iter().any(|worker| worker.stage == Stage::Ready);
-        if self.failures >= START_FAILURES && nobody && self.works() {
+        if hopeless && nobody && self.works() {
             self.end(Phase::Broken, now, out);
         }
     }
@@ -470,12 +376,12 @@ impl<W: Work> Scheduler<W> {
         while !self.queue.is_empty() {
             let Some(worker) = self.shift.least_loaded() else { return };
             let Some(((_, ticket), queued)) = self.queue.pop_first() else { return };
-            let lane = worker.take(ticket, queued.work, queued.attempt);
-            out.push(Action::Offer { worker: worker.id, lane });
+            let (lane, seq) = worker.take(ticket, queued.work, queued.attempt, queued.bounces);
+            out.push(Action::Offer { worker: worker.id, lane, seq });
         }
         let idle = self.shift.iter().filter(|worker| worker.is_idle()).count();
-        let waiting = self.shift.iter().filter_map(|worker| Some((worker.id, worker.waiting_lane()?)));
-        out.extend(waiting.take(idle).map(|(worker, lane)| Action::TakeBack { worker, lane }));
+        let waiting = self.shift.iter().filter_map(|worker| Some((worker.id, worker.waiting()?)));
+        out.extend(waiting.take(idle).map(|(worker, (lane, seq))| Action::TakeBack { worker, lane, seq }));
     }
 
     /// A closing pool whose work is done sends its workers home.
@@ -486,6 +392,7 @@ impl<W: Work> Scheduler<W> {
         let staying = |worker: &&mut Worker<W>| !matches!(worker.stage, Stage::Leaving | Stage::Spawning);
         for worker in self.shift.iter_mut().filter(staying) {
             worker.leave(now + LEAVE, false);
+            worker.dismissed = true;
             out.push(Action::Dismiss(worker.id));
         }
     }
@@ -493,7 +400,7 @@ impl<W: Work> Scheduler<W> {
     /// What becomes of an offer whose worker died: received items are done, the begun one is lost, the rest is given
     /// to others.
     fn settle(&mut self, flight: Flight<W>, begun: Begun, out: &mut Vec<Action<W>>) {
-        let Flight { work, ticket, attempt, received, .. } = flight;
+        let Flight { work, ticket, attempt, received, bounces, .. } = flight;
         let items = work.items();
         let not_begun = match begun {
             Begun::Nothing => received,
@@ -510,10 +417,13 @@ impl<W: Work> Scheduler<W> {
         }
         if not_begun < items {
             let rest = if not_begun == 0 { work } else { work.cut(not_begun..items) };
-            if self.works() {
-                self.queue.insert((Class::Again, ticket), Queued { work: rest, attempt });
-            } else {
-                out.push(Action::Return { work: rest, why: Undone::NeverBegun });
+            match self.works() {
+                true if bounces >= BOUNCES => {
+                    self.totals.lost += u64::from(rest.items());
+                    out.push(Action::Return { work: rest, why: Undone::Shunned });
+                }
+                true => drop(self.queue.insert((Class::Again, ticket), Queued { work: rest, attempt, bounces })),
+                false => out.push(Action::Return { work: rest, why: Undone::NeverBegun }),
             }
         }
     }
@@ -521,15 +431,10 @@ impl<W: Work> Scheduler<W> {
     fn lose(&mut self, work: W, ticket: Ticket, attempt: u32, out: &mut Vec<Action<W>>) {
         if self.works() && attempt <= work.retries() {
             self.totals.retried += 1;
-            self.queue.insert((Class::Again, ticket), Queued { work, attempt: attempt + 1 });
+            self.queue.insert((Class::Again, ticket), Queued { work, attempt: attempt + 1, bounces: 0 });
         } else {
             self.totals.lost += 1;
             out.push(Action::Return { work, why: Undone::Lost { attempts: attempt } });
         }
     }
-}
-
-/// The pause before the next try, after so many in a row that failed.
-fn pause(failures: u32) -> Duration {
-    BACK_OFF.start.saturating_mul(1 << failures.clamp(1, 16).saturating_sub(1)).min(BACK_OFF.end)
 }

@@ -18,14 +18,16 @@ pub(super) enum Stage {
 
 /// An offer that a worker has.
 #[derive(Debug)]
-pub(crate) struct Flight<W> {
-    pub(crate) work: W,
-    pub(crate) ticket: Ticket,
-    pub(crate) seq: Seq,
+pub(in crate::pool) struct Flight<W> {
+    pub(in crate::pool) work: W,
+    pub(in crate::pool) ticket: Ticket,
+    pub(in crate::pool) seq: Seq,
     /// 1 for the first time, one more for each retry.
-    pub(crate) attempt: u32,
+    pub(in crate::pool) attempt: u32,
     /// The items whose results have arrived, from the front.
-    pub(crate) received: u32,
+    pub(in crate::pool) received: u32,
+    /// How many workers died before they began it, with nothing else to do.
+    pub(super) bounces: u32,
     /// Known to have begun. False says nothing.
     pub(super) begun: bool,
 }
@@ -41,6 +43,8 @@ pub(super) struct Worker<W> {
     /// It has finished something.
     pub(super) settled: bool,
     pub(super) ready_at: Option<Instant>,
+    /// Told by the pool to leave, so that its end is no surprise.
+    pub(super) dismissed: bool,
     /// SIGKILL was sent.
     pub(super) killed: bool,
     /// When the next stronger measure against a worker that should leave is due.
@@ -58,24 +62,24 @@ impl<W> Worker<W> {
     }
 
     pub(super) fn is_coming(&self) -> bool {
-        matches!(self.stage, Stage::Spawning | Stage::Starting)
+        self.ready_at.is_none() && !self.dismissed
     }
 
-    /// The lane of the later of two offers, unless it is known to have begun.
-    pub(super) fn waiting_lane(&self) -> Option<usize> {
+    /// The later of two offers, unless it is known to have begun.
+    pub(super) fn waiting(&self) -> Option<(usize, Seq)> {
         let [Some(first), Some(second)] = &self.lanes else { return None };
         // Serial numbers, so that the comparison survives their wrapping around.
         let lane = usize::from(second.seq.wrapping_sub(first.seq) < Seq::MAX / 2);
         let later = if lane == 1 { second } else { first };
-        (self.stage == Stage::Ready && !later.begun).then_some(lane)
+        (self.stage == Stage::Ready && !later.begun).then_some((lane, later.seq))
     }
 
-    /// Puts work into a free lane and says which.
-    pub(super) fn take(&mut self, ticket: Ticket, work: W, attempt: u32) -> usize {
+    /// Puts work into a free lane; says which, and what the offer is called.
+    pub(super) fn take(&mut self, ticket: Ticket, work: W, attempt: u32, bounces: u32) -> (usize, Seq) {
         self.last_seq = self.last_seq.checked_add(1).unwrap_or(1);
-        let lane = usize::from(self.lanes[0].is_some());
-        self.lanes[lane] = Some(Flight { work, ticket, seq: self.last_seq, attempt, received: 0, begun: false });
-        lane
+        let (lane, seq) = (usize::from(self.lanes[0].is_some()), self.last_seq);
+        self.lanes[lane] = Some(Flight { work, ticket, seq, attempt, received: 0, bounces, begun: false });
+        (lane, seq)
     }
 
     pub(super) fn leave(&mut self, act_at: Instant, killed: bool) {
@@ -108,6 +112,7 @@ impl<W> Shift<W> {
             stale: false,
             settled: false,
             ready_at: None,
+            dismissed: false,
             killed: false,
             act_at: None,
             last_seq: 0,
@@ -144,9 +149,10 @@ impl<W> Shift<W> {
         self.workers.is_empty()
     }
 
-    /// How many are there or coming, without those that leave.
+    /// How many are there or coming, without those that were told to leave. One that is about to die counts until its
+    /// death is known, and with it whether it was ever ready.
     pub(super) fn staying(&self) -> usize {
-        self.workers.iter().filter(|worker| worker.stage != Stage::Leaving).count()
+        self.workers.iter().filter(|worker| !worker.dismissed).count()
     }
 
     /// Who should get the next piece of work, if anybody may.
@@ -159,11 +165,11 @@ impl<W> Shift<W> {
         self.workers.iter_mut().filter(may).min_by_key(|worker| worker.load())
     }
 
-    /// Who has this piece of work, and in which lane.
-    pub(super) fn find(&self, ticket: Ticket) -> Option<(WorkerId, usize)> {
-        self.workers.iter().find_map(|worker| {
-            let lane = worker.lanes.iter().position(|lane| lane.as_ref().is_some_and(|f| f.ticket == ticket))?;
-            Some((worker.id, lane))
-        })
+    /// The offers of which this is true: who has them, in which lane, and what they are called.
+    pub(super) fn offers(&self, which: impl Fn(&Flight<W>) -> bool) -> impl Iterator<Item = (WorkerId, usize, Seq)> {
+        let all = self.workers.iter().flat_map(|worker| {
+            worker.lanes.iter().enumerate().filter_map(|(lane, flight)| Some((worker.id, lane, flight.as_ref()?)))
+        });
+        all.filter(move |(.., flight)| which(flight)).map(|(id, lane, flight)| (id, lane, flight.seq))
     }
 }

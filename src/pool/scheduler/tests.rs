@@ -1,5 +1,7 @@
 //! Tables of what follows from what, with a clock that moves only when it is told to.
 
+use std::ops::Range;
+
 use super::*;
 
 /// Named items; `cut` keeps the name. Several are written with their numbers.
@@ -71,14 +73,14 @@ impl Case {
         };
         match action {
             Action::Spawn(WorkerId(id)) => format!("spawn {id}"),
-            Action::Offer { worker, lane } => match self.scheduler.flight_mut(worker, lane) {
+            Action::Offer { worker, lane, .. } => match self.scheduler.flight_mut(worker, lane) {
                 Some(flight) if flight.attempt > 1 => {
                     format!("{} to {}, try {}", piece(&flight.work), worker.0, flight.attempt)
                 }
                 Some(flight) => format!("{} to {}", piece(&flight.work), worker.0),
                 None => format!("nothing to {}", worker.0),
             },
-            Action::TakeBack { worker, lane } => format!("take back {}.{lane}", worker.0),
+            Action::TakeBack { worker, lane, .. } => format!("take back {}.{lane}", worker.0),
             Action::Dismiss(WorkerId(id)) => format!("dismiss {id}"),
             Action::Signal { worker, kill: false } => format!("term {}", worker.0),
             Action::Signal { worker, kill: true } => format!("kill {}", worker.0),
@@ -86,6 +88,7 @@ impl Case {
             Action::Return { work, why: Undone::Lost { attempts } } => {
                 format!("{} lost after {attempts}", piece(&work))
             }
+            Action::Return { work, why: Undone::Shunned } => format!("{} shunned", piece(&work)),
             Action::Return { work, why: Undone::NeverBegun } => format!("{} never begun", piece(&work)),
         }
     }
@@ -257,7 +260,7 @@ fn queued_work_can_be_cancelled_and_offered_work_is_looked_for() {
     let second = case.scheduler.submit(one("b"), &mut out).unwrap();
     assert_eq!(case.scheduler.cancel(second), Cancel::Queued(one("b")));
     assert_eq!(case.scheduler.cancel(second), Cancel::Gone);
-    assert_eq!(case.scheduler.cancel(first), Cancel::Offered { worker: WorkerId(0), lane: 0 });
+    assert_eq!(case.scheduler.cancel(first), Cancel::Offered { worker: WorkerId(0), lane: 0, seq: 1 });
     assert_eq!(case.done(0, 1, 1), "");
     assert_eq!(case.scheduler.cancel(first), Cancel::Gone);
 }
@@ -409,4 +412,32 @@ fn a_worker_that_talks_nonsense_is_found_out() {
     assert_eq!(case.submit(one("d")), "");
     // Its word claims the second item; the first one's result never came, so neither can be given out again.
     assert_eq!(case.dies(0, &[(1, 1)]), "c0..1 lost after 1, c1..2 lost after 1, spawn 1");
+}
+
+#[test]
+fn work_that_kills_whoever_receives_it_does_not_run_through_workers_for_ever() {
+    let mut case = Case::ready(1, 2);
+    case.submit(one("poison"));
+    case.submit(one("bystander"));
+    for id in 0..7 {
+        assert_eq!(case.dies(id, &[]).replace(&format!("spawn {}", id + 1), ""), "", "{id}");
+        case.tick(1_000);
+        case.spawned(id + 1);
+        assert_eq!(case.is_ready(id + 1), format!("poison to {0}, bystander to {0}", id + 1));
+    }
+    assert_eq!(case.dies(7, &[]), "poison shunned");
+    case.tick(1_000);
+    case.spawned(8);
+    assert_eq!(case.is_ready(8), "bystander to 8");
+}
+
+#[test]
+fn a_worker_whose_socket_closed_gets_nothing_more_and_is_killed_if_it_stays() {
+    let mut case = Case::ready(1, 2);
+    let now = case.now;
+    case.scheduler.hung_up(WorkerId(0), now);
+    assert_eq!(case.submit(one("a")), "");
+    assert_eq!(case.tick(1_000), "kill 0");
+    assert_eq!(case.dies(0, &[]), "spawn 1");
+    assert_eq!(case.scheduler.totals().deaths, 1);
 }

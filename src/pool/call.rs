@@ -1,0 +1,196 @@
+//! One call's options, and the ways to call.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::{MapError, TaskError};
+use super::feed::Feed;
+use super::inbox::Inbox;
+use super::job::Job;
+use super::map::{Imap, ImapUnordered};
+use super::pool::Pool;
+use super::task::Task;
+use crate::ipc::parcel;
+use crate::process::function::Function;
+
+/// Chunks of a map for each worker, where nobody says how long they should be: CPython's number. Fewer would leave
+/// workers idle at the end, more would pay for nothing.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// Options for the calls made through it; made by [`Pool::with`].
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Call<'p> {
+    pool: &'p Pool,
+    chunksize: Option<usize>,
+    retries: u32,
+}
+
+impl<'p> Call<'p> {
+    pub(super) fn new(pool: &'p Pool) -> Self {
+        Self { pool, chunksize: None, retries: pool.retries }
+    }
+
+    /// How many items travel together, at most: a chunk ends early at 1 MiB. Otherwise a map makes four chunks for each
+    /// worker, and an imap sends items one by one. 0 counts as 1.
+    pub fn chunksize(mut self, items: usize) -> Self {
+        self.chunksize = Some(items.max(1));
+        self
+    }
+
+    /// How often an item whose worker died in it is tried again; otherwise as the pool was built.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// [`Pool::apply`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Blocking
+    ///
+    /// As there.
+    pub fn apply<F, A, R>(self, f: F, argument: A) -> Result<R, TaskError>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submit(f, argument).get()
+    }
+
+    /// [`Pool::submit`].
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn submit<F, A, R>(self, f: F, argument: A) -> Task<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let shared = &self.pool.shared;
+        let inbox = Arc::new(Inbox::new());
+        let submitted = || {
+            let function = Function::of(f).map_err(|error| TaskError::BadArgument(error.to_string()))?;
+            let parcel = parcel::encode(&argument).map_err(|error| TaskError::BadArgument(error.to_string()));
+            let mut parcel = parcel?;
+            let (bytes, fds) = (std::mem::take(&mut parcel.bytes), std::mem::take(&mut parcel.fds));
+            let job = Job::single(function, bytes, fds, self.retries, 0, Arc::clone(&inbox));
+            let ticket = shared.submit(job)?;
+            parcel.commit();
+            Ok(ticket)
+        };
+        let ticket = submitted();
+        Task::new(inbox, ticket, Arc::clone(shared))
+    }
+
+    /// [`Pool::map`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Blocking
+    ///
+    /// As there.
+    pub fn map<F, A, R, I>(self, f: F, items: I) -> Result<Vec<R>, MapError<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
+        let results = self.map_results(f, items);
+        let Some(index) = results.iter().position(Result::is_err) else {
+            return Ok(results.into_iter().filter_map(Result::ok).collect());
+        };
+        let mut first = None;
+        let results = results.into_iter().map(|result| result.map_err(|error| first.get_or_insert(error).clone()).ok());
+        let results = results.collect();
+        Err(MapError { index, error: first.unwrap_or(TaskError::Taken), results })
+    }
+
+    /// [`Pool::map_results`].
+    ///
+    /// # Blocking
+    ///
+    /// As there.
+    pub fn map_results<F, A, R, I>(self, f: F, items: I) -> Vec<Result<R, TaskError>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
+        let items = items.into_iter();
+        match items.size_hint() {
+            (low, Some(high)) if low == high => self.map_known(f, items, low),
+            _ => {
+                let items: Vec<A> = items.collect();
+                let count = items.len();
+                self.map_known(f, items.into_iter(), count)
+            }
+        }
+    }
+
+    /// A map over an iterator that says how many items it has. If it says so wrongly, only the chunks are odd.
+    fn map_known<F, A, R, I>(self, f: F, items: I, count: usize) -> Vec<Result<R, TaskError>>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: Iterator<Item = A>,
+    {
+        let chunksize = self.chunksize.unwrap_or_else(|| count.div_ceil(CHUNKS_PER_WORKER * self.pool.workers).max(1));
+        let mut feed = Feed::new(self.pool, f, items, chunksize, usize::MAX, self.retries);
+        let mut results: Vec<Option<Result<R, TaskError>>> = Vec::with_capacity(count);
+        while let Some((index, result)) = feed.next() {
+            if results.len() <= index {
+                results.resize_with(index + 1, || None);
+            }
+            results[index] = Some(result);
+        }
+        results.into_iter().flatten().collect()
+    }
+
+    /// [`Pool::imap`].
+    pub fn imap<F, A, R, I>(self, f: F, items: I) -> Imap<'p, R, I::IntoIter>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self.lazy(f, items.into_iter()))
+    }
+
+    /// [`Pool::imap_unordered`].
+    pub fn imap_unordered<F, A, R, I>(self, f: F, items: I) -> ImapUnordered<'p, R, I::IntoIter>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
+        ImapUnordered::new(self.lazy(f, items.into_iter()))
+    }
+
+    fn lazy<F, A, R, I>(self, f: F, items: I) -> Feed<'p, R, I>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: Iterator<Item = A>,
+    {
+        let chunksize = self.chunksize.unwrap_or(1);
+        let ahead = chunksize.saturating_mul(CHUNKS_PER_WORKER * self.pool.workers);
+        Feed::new(self.pool, f, items, chunksize, ahead, self.retries)
+    }
+}

@@ -1,0 +1,171 @@
+//! What all maps have in common: items are taken from an iterator and sent in chunks, results are taken from an inbox,
+//! and both happen on the thread that asks for the next result, so that neither side can run ahead of it.
+
+use std::collections::VecDeque;
+use std::iter::Fuse;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::TaskError;
+use super::inbox::{Delivery, Inbox};
+use super::job::Job;
+use super::pool::Pool;
+use super::protocol::push_argument;
+use crate::ipc::parcel::{self, Parcel};
+use crate::process::function::Function;
+use crate::sys::clock::Deadline;
+
+/// A chunk that has grown to this many bytes takes no further item, and an item this long travels alone.
+const CHUNK_BYTES: usize = 1 << 20;
+/// While so many bytes of arguments and unread results are on their way, no further item is sent.
+const BYTES_AHEAD: usize = 64 << 20;
+
+/// Items on their way through a pool.
+pub(super) struct Feed<'p, R, I: Iterator> {
+    pool: &'p Pool,
+    /// An error is the fate of every item.
+    function: Result<Function, TaskError>,
+    items: Fuse<I>,
+    chunksize: usize,
+    /// How many items may be on their way, and not yet asked for.
+    ahead: usize,
+    retries: u32,
+    inbox: Arc<Inbox>,
+    /// The index of the next item.
+    next: usize,
+    /// Sent, and not yet back.
+    outstanding: usize,
+    /// Back, and not yet asked for.
+    back: VecDeque<(usize, Result<R, TaskError>)>,
+}
+
+impl<'p, A, R, I> Feed<'p, R, I>
+where
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+    I: Iterator<Item = A>,
+{
+    pub(super) fn new<F>(pool: &'p Pool, f: F, items: I, chunksize: usize, ahead: usize, retries: u32) -> Self
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    {
+        let function = Function::of(f).map_err(|error| TaskError::BadArgument(error.to_string()));
+        let inbox = Arc::new(Inbox::new());
+        let (items, back) = (items.fuse(), VecDeque::new());
+        Self { pool, function, items, chunksize, ahead, retries, inbox, next: 0, outstanding: 0, back }
+    }
+
+    /// The next result, with its item's index, in the order in which they come. `None` after the last.
+    pub(super) fn next(&mut self) -> Option<(usize, Result<R, TaskError>)> {
+        self.next_with(0)
+    }
+
+    /// [`next`](Self::next), while `kept` earlier results are still with the caller.
+    pub(super) fn next_with(&mut self, kept: usize) -> Option<(usize, Result<R, TaskError>)> {
+        loop {
+            self.top_up(kept);
+            if let Some(result) = self.back.pop_front() {
+                return Some(result);
+            }
+            if self.outstanding == 0 {
+                return None;
+            }
+            let delivery = self.inbox.take(Deadline::NEVER)?;
+            let (back, outstanding) = (&mut self.back, &mut self.outstanding);
+            delivery.open(|index, result| {
+                *outstanding -= 1;
+                back.push_back((index, result));
+            });
+        }
+    }
+
+    /// Sends items for as long as more may be on their way.
+    fn top_up(&mut self, kept: usize) {
+        loop {
+            let inside = self.outstanding + self.back.len() + kept;
+            let room = inside == 0 || inside.saturating_add(self.chunksize) <= self.ahead;
+            if !room || (self.outstanding > 0 && self.inbox.load() >= BYTES_AHEAD) || !self.send_chunk() {
+                return;
+            }
+        }
+    }
+
+    /// Takes items for one chunk and sends them; false if there were none.
+    fn send_chunk(&mut self) -> bool {
+        let (first, mut body, mut count) = (self.next, Vec::new(), 0);
+        while count < self.chunksize && body.len() < CHUNK_BYTES {
+            let Some(item) = self.items.next() else { break };
+            self.next += 1;
+            match parcel::encode(&item) {
+                Ok(parcel) if self.chunksize > 1 && parcel.fds.is_empty() && parcel.bytes.len() < CHUNK_BYTES => {
+                    push_argument(&mut body, &parcel.bytes);
+                    count += 1;
+                }
+                alone => {
+                    self.send_several(first, body, count);
+                    self.send_alone(self.next - 1, alone.map_err(|error| error.to_string()));
+                    return true;
+                }
+            }
+        }
+        self.send_several(first, body, count);
+        count > 0
+    }
+
+    fn send_several(&mut self, first: usize, mut body: Vec<u8>, count: usize) {
+        match u32::try_from(count) {
+            Ok(0) => {}
+            Ok(1) => {
+                // One item needs no length before it.
+                body.drain(..4);
+                self.send(first, 1, |function, retries, inbox| {
+                    Job::single(function, body, Vec::new(), retries, first, inbox)
+                });
+            }
+            Ok(items) => self.send(first, count, |function, retries, inbox| {
+                Job::several(function, body, items, retries, first, inbox)
+            }),
+            Err(error) => self.fail(first, count, TaskError::BadArgument(error.to_string())),
+        }
+    }
+
+    fn send_alone(&mut self, index: usize, parcel: Result<Parcel, String>) {
+        match parcel {
+            Ok(mut parcel) => {
+                let (bytes, fds) = (std::mem::take(&mut parcel.bytes), std::mem::take(&mut parcel.fds));
+                self.send(index, 1, |function, retries, inbox| {
+                    Job::single(function, bytes, fds, retries, index, inbox)
+                });
+                parcel.commit();
+            }
+            Err(why) => self.fail(index, 1, TaskError::BadArgument(why)),
+        }
+    }
+
+    fn send(&mut self, first: usize, count: usize, job: impl FnOnce(Function, u32, Arc<Inbox>) -> Job) {
+        let submitted = match &self.function {
+            Ok(function) => self.pool.shared.submit(job(*function, self.retries, Arc::clone(&self.inbox))).map(drop),
+            Err(error) => Err(error.clone()),
+        };
+        match submitted {
+            Ok(()) => self.outstanding += count,
+            Err(error) => self.fail(first, count, error),
+        }
+    }
+
+    /// These items end here.
+    fn fail(&mut self, first: usize, count: usize, error: TaskError) {
+        self.outstanding += count;
+        self.inbox.put(Delivery::Undone { first, count, error });
+    }
+}
+
+impl<R, I: Iterator> Drop for Feed<'_, R, I> {
+    fn drop(&mut self) {
+        if self.outstanding > 0 {
+            self.pool.shared.forget(&self.inbox);
+        }
+    }
+}

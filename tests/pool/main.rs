@@ -1,0 +1,14 @@
+//! The pool as its users see it, and what they see when somebody dies.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
+
+mod basics;
+mod cancelling;
+mod deaths;
+mod ends;
+mod leftovers;
+mod maps;
+mod messages;
+mod support;
+
+crewkit::enable_test_support!();
