@@ -249,7 +249,12 @@ impl<S, R> Connection<S, R> {
         self.incoming.set_limit(bytes);
     }
 
-    /// The two directions, for two threads.
+    /// The two directions, for two threads. An end itself is not shared by threads:
+    ///
+    /// ```compile_fail,E0277
+    /// fn share(_: impl Sync) {}
+    /// share(crewkit::ipc::pipe::<u8, u8>().unwrap().0);
+    /// ```
     #[must_use]
     pub fn split(self) -> (SendHalf<S>, RecvHalf<R>) {
         (SendHalf(self.outgoing), RecvHalf(self.incoming))
