@@ -1,5 +1,9 @@
 //! Connections between processes, and what needs a process of its own: peers that die, stop or lie, inherited ends,
 //! limits of descriptors, leaks, signals.
+//!
+//! # Safety
+//!
+//! The one signal handler installed does nothing.
 
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 
