@@ -1,6 +1,9 @@
 //! Pools of processes: one task there and back, many small tasks, a map over many small items.
 
+use std::ops::Range;
 use std::time::Instant;
+
+use crewkit::pool::{MapError, Pool};
 
 use super::python::{Method, Python};
 use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
@@ -19,12 +22,17 @@ const BATCH: u64 = 100;
 pub(crate) fn contests() -> Vec<Contest> {
     vec![
         Contest::new(GROUP, "apply: one task at a time, 2 workers", "round trip", Size::MultipleOf(1))
+            .with(Contestant::crewkit("crewkit Pool", crewkit_apply))
             .with(Contestant::peer("procspawn Pool", procspawn_apply))
             .with(python(Method::Apply)),
         Contest::new(GROUP, "map, 100,000 items, default chunks, 2 workers", "item", Size::Exactly(ITEMS))
+            .with(Contestant::crewkit("crewkit Pool", || crewkit_map(|pool, items| pool.map(square, items))))
             .with(python(Method::Map))
             .remark("procspawn's pool has no map."),
         Contest::new(GROUP, "map, 10,000 items, one per task, 2 workers", "item", Size::Exactly(SINGLE_ITEMS))
+            .with(Contestant::crewkit("crewkit Pool, chunksize(1)", || {
+                crewkit_map(|pool, items| pool.with().chunksize(1).map(square, items))
+            }))
             .with(Contestant::peer("procspawn Pool, 100 jobs queued", procspawn_queued))
             .with(python(Method::MapSingly))
             .remark(
@@ -42,6 +50,36 @@ fn square(number: u64) -> u64 {
 /// An error unless `sum` is the sum of the squares below `count`.
 fn check_sum(sum: u64, count: u64) -> Outcome<()> {
     check("sum of the results", sum, (0..count).map(square).sum())
+}
+
+/// crewkit's pool, one task at a time.
+fn crewkit_apply() -> Outcome<Repetition> {
+    let pool = Pool::new(WORKERS)?;
+    Ok(Box::new(move |operations| {
+        let start = Instant::now();
+        let mut sum = 0;
+        for number in 0..operations {
+            sum += pool.apply(square, number)?;
+        }
+        let taken = start.elapsed();
+        check_sum(sum, operations)?;
+        Ok(taken)
+    }))
+}
+
+/// What a map of crewkit's pool answers.
+type Mapped = Result<Vec<u64>, MapError<u64>>;
+
+/// crewkit's pool, one map over all items.
+fn crewkit_map(map: impl Fn(&Pool, Range<u64>) -> Mapped + 'static) -> Outcome<Repetition> {
+    let pool = Pool::new(WORKERS)?;
+    Ok(Box::new(move |operations| {
+        let start = Instant::now();
+        let results = map(&pool, 0..operations)?;
+        let taken = start.elapsed();
+        check_sum(results.iter().sum(), operations)?;
+        Ok(taken)
+    }))
 }
 
 /// procspawn's pool, one job at a time.
