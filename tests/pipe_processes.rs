@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use alone::{Child, adopt, fork, open_fds, peer};
 use crewkit::ipc::{Connection, Fd, RecvError, SendError, pipe, wait};
+use crewkit::process::{Builder, Process, StartMethod};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -25,6 +26,7 @@ const SOON: Duration = Duration::from_secs(20);
 const BRIEFLY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
+    crewkit::init();
     alone::main(&[
         ("a_message_whose_sender_dies_inside_is_not_seen", a_message_whose_sender_dies_inside_is_not_seen),
         ("a_receive_times_out_while_the_sender_is_stopped", a_receive_times_out_while_the_sender_is_stopped),
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         ("a_flood_without_an_end_does_not_hold_up_a_timeout", a_flood_without_an_end_does_not_hold_up_a_timeout),
         ("the_end_is_seen_although_other_children_live", the_end_is_seen_although_other_children_live),
         ("an_inherited_end_is_foreign_until_it_is_adopted", an_inherited_end_is_foreign_until_it_is_adopted),
+        ("a_forked_closure_owns_the_ends_that_it_captured", a_forked_closure_owns_the_ends_that_it_captured),
+        ("ends_travel_in_arguments_and_results", ends_travel_in_arguments_and_results),
         ("an_end_sent_to_a_process_that_dies_is_closed", an_end_sent_to_a_process_that_dies_is_closed),
         ("no_descriptor_leaks", no_descriptor_leaks),
         ("descriptors_that_find_no_room_are_said_to_be_lost", descriptors_that_find_no_room_are_said_to_be_lost),
@@ -164,6 +168,39 @@ fn an_inherited_end_is_foreign_until_it_is_adopted() {
     assert_eq!(receiving.recv_timeout(SOON).unwrap(), 8);
     sending.send(&9).unwrap();
     assert_eq!(abroad.recv_timeout(SOON).unwrap(), 9);
+}
+
+fn a_forked_closure_owns_the_ends_that_it_captured() {
+    let (near, far) = pipe::<u8, u8>().unwrap();
+    let process = Process::fork(move || {
+        let child = fork(|| assert!(matches!(far.send(&1), Err(SendError::ForeignProcess))));
+        assert_eq!(child.exit_code(), 0, "a grandchild forked past crewkit owns nothing");
+        far.send(&(far.recv().unwrap() + 1)).unwrap();
+    });
+    near.send(&1).unwrap();
+    assert_eq!(near.recv_timeout(SOON).unwrap(), 2);
+    process.unwrap().join().unwrap();
+    assert!(near.recv_timeout(SOON).unwrap_err().is_closed());
+}
+
+type End = Connection<u8, u8>;
+
+fn ends_travel_in_arguments_and_results() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let (near, far) = pipe::<u8, u8>().unwrap();
+        let pass_on = |(far, number): (End, u8)| {
+            far.send(&number).unwrap();
+            far
+        };
+        let builder = Builder::new().start_method(method).kill_on_drop(true);
+        let mut process = builder.spawn(pass_on, (far, 3)).unwrap();
+        assert_eq!(near.recv_timeout(SOON).unwrap(), 3);
+        let far = process.join_timeout(SOON).unwrap().unwrap();
+        far.send(&4).unwrap();
+        assert_eq!(near.recv_timeout(SOON).unwrap(), 4);
+        drop(far);
+        assert!(near.recv_timeout(SOON).unwrap_err().is_closed(), "{method:?}");
+    }
 }
 
 fn an_end_sent_to_a_process_that_dies_is_closed() {

@@ -71,11 +71,6 @@ impl Assembly {
         Self { limit, state: State::Idle }
     }
 
-    /// The longest message that is taken.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
     /// Changes the limit, from the next message on.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;

@@ -45,8 +45,12 @@ pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
 ///
 /// An end has one owner. Serialising it **moves** it: once the message was sent, this copy answers
 /// [`SendError::Moved`] and [`RecvError::Moved`]; if sending failed it is unchanged. It may be given to another thread
-/// but not shared by two; [`split`](Self::split) it for that. In a process forked past crewkit, inherited ends answer
-/// [`SendError::ForeignProcess`] and [`RecvError::ForeignProcess`].
+/// but not shared by two; [`split`](Self::split) it for that.
+///
+/// The closure of [`Process::fork`](crate::process::Process::fork) owns the ends that it captures, and the forking
+/// process should have let go of them: capture by `move`. In a process forked in any other way inherited ends answer
+/// [`SendError::ForeignProcess`] and [`RecvError::ForeignProcess`]. A forked process also inherits the ends that it does
+/// not use, and for as long as it holds one, the other side of that does not see the end of the stream.
 ///
 /// Values go through postcard: types that need a self-describing format (`#[serde(untagged)]`, `flatten`,
 /// `skip_serializing_if`) cannot be received. A long `Vec<u8>` in a value is handled byte by byte; use
@@ -57,28 +61,6 @@ pub struct Connection<S, R> {
 }
 
 impl<S, R> Connection<S, R> {
-    /// The socket, for an event loop.
-    ///
-    /// # Errors
-    ///
-    /// When this end was moved or inherited, or holds a part of a message, which would be lost.
-    pub(crate) fn into_wire(self) -> io::Result<OwnedFd> {
-        let Self { outgoing, incoming } = self;
-        if incoming.holds_something() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, HOLDS_SOMETHING));
-        }
-        drop(incoming);
-        let moved =
-            || io::Error::new(io::ErrorKind::InvalidInput, "this end of the connection is no longer this process's");
-        outgoing.endpoint.into_fd().ok_or_else(moved)
-    }
-
-    /// Makes an end that was inherited by fork this process's own. The process that it was inherited from must not use
-    /// it any more.
-    pub(crate) fn adopt(&self) {
-        self.outgoing.endpoint.adopt();
-    }
-
     /// Sends a value (Python: `send`).
     ///
     /// The receiver gets it whole or not at all. Handles in the value that can have one owner (ends of connections) are

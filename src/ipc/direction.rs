@@ -110,7 +110,7 @@ impl<R> Incoming<R> {
         R: DeserializeOwned,
     {
         self.receive(Kind::Value, deadline)?;
-        let Message { bytes, fds, .. } = self.wire.borrow_mut().take();
+        let Message { bytes, fds } = self.wire.borrow_mut().take();
         let value = parcel::decode(&bytes, fds);
         self.wire.borrow_mut().recycle(bytes);
         Ok(value?)

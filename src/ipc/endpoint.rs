@@ -14,7 +14,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::parcel::{EncodeError, Moving};
 use crate::sys::generation;
@@ -30,8 +30,8 @@ pub(super) struct Endpoint {
     fd: OwnedFd,
     /// See the module. An atomic, because a message may be sent by another thread than serialised it.
     state: AtomicU8,
-    /// The fork generation whose end this is.
-    owner: AtomicU32,
+    /// The fork generation in which it was made.
+    made: u32,
 }
 
 /// Why an end cannot be used.
@@ -45,8 +45,7 @@ pub(super) enum Gone {
 
 impl Endpoint {
     pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
-        let owner = AtomicU32::new(generation::current());
-        Arc::new(Self { fd, state: AtomicU8::new(OWN), owner })
+        Arc::new(Self { fd, state: AtomicU8::new(OWN), made: generation::current() })
     }
 
     /// The descriptor, if this process may use it.
@@ -54,15 +53,10 @@ impl Endpoint {
         if self.state.load(Ordering::Acquire) == MOVED {
             return Err(Gone::Moved);
         }
-        if self.owner.load(Ordering::Relaxed) != generation::current() {
+        if !generation::owns(self.made) {
             return Err(Gone::Foreign);
         }
         Ok(self.fd.as_fd())
-    }
-
-    /// Makes an inherited end this process's own. The process that it was inherited from must not use it any more.
-    pub(super) fn adopt(&self) {
-        self.owner.store(generation::current(), Ordering::Relaxed);
     }
 
     /// A duplicate to send, and the handle that spends this end once it was sent.
@@ -79,12 +73,6 @@ impl Endpoint {
         transit.dead = Some(dead_socket().map_err(EncodeError::Io)?);
         let copy = duplicate(self.fd.as_fd()).map_err(EncodeError::Io)?;
         Ok((copy, Some(Box::new(transit))))
-    }
-
-    /// The descriptor itself, if nobody else holds this end.
-    pub(super) fn into_fd(self: Arc<Self>) -> Option<OwnedFd> {
-        self.usable().ok()?;
-        Arc::into_inner(self).map(|endpoint| endpoint.fd)
     }
 }
 

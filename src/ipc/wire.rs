@@ -28,8 +28,6 @@ pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     /// The descriptors that came with it.
     pub(crate) fds: Vec<OwnedFd>,
-    /// What `bytes` are.
-    pub(crate) kind: Kind,
 }
 
 /// Why no message came. All but `Closed` and `Io` concern one message: the next call goes on with the next.
@@ -177,11 +175,6 @@ impl Receiver {
         self.assembly.set_limit(limit);
     }
 
-    /// The longest message that is taken.
-    pub(crate) fn limit(&self) -> u64 {
-        self.assembly.limit()
-    }
-
     /// Whether anything of a message was taken from the socket and not yet given out.
     pub(crate) fn holds_something(&self) -> bool {
         self.whole.is_some() || self.assembly.is_inside()
@@ -232,8 +225,8 @@ impl Receiver {
 
     /// The message held, in the receiver's own buffer; give that back by [`recycle`](Self::recycle).
     pub(crate) fn take(&mut self) -> Message {
-        let kind = self.whole.take().unwrap_or(Kind::Value);
-        Message { bytes: std::mem::take(&mut self.bytes), fds: std::mem::take(&mut self.fds), kind }
+        self.whole = None;
+        Message { bytes: std::mem::take(&mut self.bytes), fds: std::mem::take(&mut self.fds) }
     }
 
     /// The length of the message held.

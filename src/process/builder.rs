@@ -27,6 +27,7 @@ use super::{boot, child, fork, start};
 use crate::ipc::parcel;
 use crate::sys::attributes;
 use crate::sys::clock::Deadline;
+use crate::sys::generation;
 
 /// How a new process comes to be (Python's start methods).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -323,6 +324,7 @@ impl Builder {
                 child::become_spec(&spec, &directory, streams.iter())?;
                 child::set_limits(&spec.limits)
             };
+            generation::adopt_inherited();
             child::run_forked(child_end, arm, || function::call_here(f))
         };
         // SAFETY: the caller's promise.

@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTERED: Once = Once::new();
+/// The generation that owns what its ancestors made, too.
+static ADOPTING: AtomicU32 = AtomicU32::new(u32::MAX);
 
-/// The number of this generation. Counting begins with the first call, so an object that may be inherited asks when it
-/// is made, and again when it is used: an answer that differs means that a fork lies between.
+/// The number of this generation. Counting begins with the first call, so an object that may be inherited notes it when
+/// it is made, and asks [`owns`] when it is used.
 #[inline]
 pub(crate) fn current() -> u32 {
     if !REGISTERED.is_completed() {
@@ -25,6 +27,19 @@ pub(crate) fn current() -> u32 {
     }
     // Relaxed: only a fork changes it, and the child begins with one thread.
     GENERATION.load(Ordering::Relaxed)
+}
+
+/// Whether an object made in generation `made` is this process's own.
+#[inline]
+pub(crate) fn owns(made: u32) -> bool {
+    let now = current();
+    made == now || ADOPTING.load(Ordering::Relaxed) == now
+}
+
+/// In a child that was forked to run a closure: what the closure captured was handed over by capturing it. What it did
+/// not capture it cannot name, so everything that was inherited may count as its own.
+pub(crate) fn adopt_inherited() {
+    ADOPTING.store(current(), Ordering::Relaxed);
 }
 
 #[cold]

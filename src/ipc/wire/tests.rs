@@ -254,6 +254,8 @@ fn the_kinds_of_messages_are_told_apart() {
     let mut pair = Pair::new();
     pair.sender.try_send_kind(pair.a.as_fd(), Kind::Bytes, b"raw", &[]).unwrap();
     pair.send(b"value");
-    assert_eq!(pair.recv().unwrap().unwrap().kind, Kind::Bytes);
-    assert_eq!(pair.recv().unwrap().unwrap().kind, Kind::Value);
+    for (kind, bytes) in [(Kind::Bytes, &b"raw"[..]), (Kind::Value, b"value")] {
+        assert_eq!(pair.receiver.advance(pair.b.as_fd()).unwrap(), Some(kind));
+        assert_eq!(pair.recv_bytes().unwrap(), bytes);
+    }
 }
