@@ -31,7 +31,7 @@ pub(super) enum Report {
     Ready,
     /// It cannot boot, and ends.
     BootFailed { why: String },
-    /// It drains: as ordered, or because a signal or a fault made it.
+    /// It accepts nothing any more: as ordered, or because a signal or a fault made it.
     Drains,
     /// The service panicked; the worker goes on.
     Panicked { message: String },

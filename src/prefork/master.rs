@@ -93,6 +93,7 @@ struct Master {
     vacancies: Vec<Option<(u32, Exit)>>,
     happened: VecDeque<Happened>,
     killed: usize,
+    /// Why the last worker that did not get ready did not.
     last_failure: String,
     verdict: Option<Verdict>,
 }
@@ -107,6 +108,8 @@ struct Member {
     leaving: bool,
     /// It was told to serve.
     served: bool,
+    /// Why it could not boot.
+    last_words: Option<String>,
 }
 
 impl Master {
@@ -192,7 +195,7 @@ impl Master {
                     self.tell(&Event::WorkerDrains { pid });
                 }
                 Ok(Heard::Word(Report::BootFailed { why })) => {
-                    self.last_failure.clone_from(&why);
+                    member.last_words = Some(why.clone());
                     self.tell(&Event::BootFailed { pid, why });
                 }
                 Ok(Heard::Word(Report::Panicked { message })) => self.tell(&Event::ServicePanicked { pid, message }),
@@ -217,17 +220,20 @@ impl Master {
         let _ = self.poller.deregister(member.child.as_fd());
         // Not in the list any more if its end was heard first.
         let _ = self.poller.deregister(member.control.as_fd());
-        let (pid, seat) = (member.child.pid(), member.seat);
+        let Member { child, control, seat, generation, leaving, served, last_words } = member;
+        let pid = child.pid();
+        drop((child, control));
         self.board.retire(slot);
-        if member.leaving {
+        if leaving {
             self.tell(&Event::WorkerEnded { pid, exit });
         } else {
             self.board.head(Head::Deaths).fetch_add(1, Ordering::Relaxed);
             self.tell(&Event::WorkerDied { pid, seat, cause: exit });
-            if member.served || self.last_failure.is_empty() {
-                self.last_failure = format!("worker {pid} died of {exit}");
+            if !served {
+                let exit = format!("it died of {exit}");
+                self.last_failure = format!("worker {pid}: {}", last_words.unwrap_or(exit));
             }
-            if member.generation == self.policy.generation() {
+            if generation == self.policy.generation() {
                 self.vacancies.resize(self.vacancies.len().max(seat + 1), None);
                 self.vacancies[seat] = Some((pid, exit));
             }
@@ -278,7 +284,7 @@ impl Master {
         let child = fork::fork_keeping(&private, || worker::run(start))?;
         self.board.set(slot, Field::Pid, u64::from(child.pid()));
         let pid = child.pid();
-        let member = Member { child, control: ours, seat, generation, leaving: false, served: false };
+        let member = Member { child, control: ours, seat, generation, leaving: false, served: false, last_words: None };
         let watched = self
             .poller
             .register(member.child.as_fd(), pidfd_of(slot), Interest::READ, Mode::Level)
@@ -322,14 +328,16 @@ impl Master {
         if member.served {
             self.killed += 1;
         }
-        let why = match why {
+        let words = match why {
             Why::BootTimeout => "it did not get ready in time",
             Why::GracefulTimeout => "it did not finish in time",
             Why::NotNeeded => "it is not needed any more, and has not served yet",
             Why::Quit => "the server ends at once",
         };
-        why.clone_into(&mut self.last_failure);
-        self.tell(&Event::WorkerKilled { pid, why });
+        if why == Why::BootTimeout {
+            member.last_words = Some(words.to_owned());
+        }
+        self.tell(&Event::WorkerKilled { pid, why: words });
     }
 
     /// From now on nobody gets into the queue; what stands in it is served by the workers that drain.

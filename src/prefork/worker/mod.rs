@@ -19,6 +19,7 @@ mod load;
 mod parking;
 mod service;
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,6 +154,10 @@ struct Loop {
     shared: Arc<Shared>,
     /// Until the worker is told to serve.
     listener: Option<TcpListener>,
+    /// The acceptor's, until then.
+    spare: Option<File>,
+    /// The master knows that nothing is accepted any more.
+    said_so: bool,
     /// When to end, finished or not, because the master is dead.
     orphaned: Option<Instant>,
 }
@@ -192,7 +197,9 @@ impl Loop {
         }
         shared.report(Report::Ready);
         shared.cx.scoreboard.0.set_state(shared.cx.slot, WorkerState::Ready);
-        Ok(Self { poller, control, signals, shared, listener: Some(listener), orphaned: None })
+        let spare = acceptor::open_spare().ok();
+        let listener = Some(listener);
+        Ok(Self { poller, control, signals, shared, listener, spare, said_so: false, orphaned: None })
     }
 
     fn run(&mut self) -> std::io::Result<()> {
@@ -218,8 +225,12 @@ impl Loop {
             if self.shared.listener_failed.load(Ordering::Acquire) {
                 self.drain(false);
             }
-            if self.is_draining() {
+            if self.is_draining() && !self.said_so {
                 self.shared.switch.nudge();
+                if self.shared.switch.has_stopped() {
+                    self.said_so = true;
+                    self.shared.report(Report::Drains);
+                }
             }
         }
         self.send_reports();
@@ -269,7 +280,7 @@ impl Loop {
     fn serve(&mut self) {
         let Some(listener) = self.listener.take() else { return };
         let shared = Arc::clone(&self.shared);
-        let spare = acceptor::open_spare().ok();
+        let spare = self.spare.take();
         match thread("acceptor".to_owned(), move || shared.accept_forever(listener, spare)) {
             Ok(()) => self.shared.cx.scoreboard.0.set_state(self.shared.cx.slot, WorkerState::Serving),
             Err(error) => {
@@ -292,7 +303,6 @@ impl Loop {
         self.shared.load.close();
         self.shared.parking.drain(self.shared.config.keepalive_drain);
         self.shared.cx.scoreboard.0.set_state(self.shared.cx.slot, WorkerState::Draining);
-        self.shared.report(Report::Drains);
     }
 
     /// The master is dead: nobody would restart this worker, or stop it.
