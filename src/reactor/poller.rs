@@ -62,20 +62,9 @@ impl Poller {
         [self.epoll.as_fd(), self.waker.as_fd()]
     }
 
-    /// [`Registrar::register`].
+    /// [`Registrar::register`]; to change a registration, ask the [`registrar`](Self::registrar).
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest, mode: Mode) -> io::Result<()> {
         self.registrar.register(fd, token, interest, mode)
-    }
-
-    /// [`Registrar::reregister`].
-    pub(crate) fn reregister(
-        &self,
-        fd: BorrowedFd<'_>,
-        token: Token,
-        interest: Interest,
-        mode: Mode,
-    ) -> io::Result<()> {
-        self.registrar.reregister(fd, token, interest, mode)
     }
 
     /// [`Registrar::deregister`].
@@ -94,12 +83,17 @@ impl Poller {
     }
 
     /// Sets a timer; it fires once, at `at` or later, never before.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "pool and prefork wait for one deadline each; a manager has many")
+    )]
     pub(crate) fn set_timer(&mut self, at: Deadline, token: Token) -> TimerId {
         self.timers.set(at, token)
     }
 
     /// Takes a timer back. True: it was set, and its event will not come. False: its event was delivered already,
     /// perhaps in the batch that the owner is working through (compare the [`TimerId`]), or it was cancelled before.
+    #[cfg_attr(not(test), expect(dead_code, reason = "see `set_timer`"))]
     pub(crate) fn cancel_timer(&mut self, id: TimerId) -> bool {
         self.timers.cancel(id)
     }

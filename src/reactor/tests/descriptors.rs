@@ -69,7 +69,7 @@ fn a_one_shot_registration_answers_once_per_arming() {
     poller.register(reader.as_fd(), Token(1), Interest::READ, Mode::OneShot).unwrap();
     assert_eq!(poll(&mut poller, soon()), [readable(1)]);
     assert_eq!(poll(&mut poller, now()), []);
-    poller.reregister(reader.as_fd(), Token(2), Interest::READ, Mode::OneShot).unwrap();
+    poller.registrar().reregister(reader.as_fd(), Token(2), Interest::READ, Mode::OneShot).unwrap();
     assert_eq!(poll(&mut poller, soon()), [readable(2)]);
     assert_eq!(poll(&mut poller, now()), []);
 }
@@ -80,10 +80,10 @@ fn interest_selects_the_direction() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     poller.register(ours.as_fd(), Token(1), Interest::READ, Mode::Level).unwrap();
     assert_eq!(poll(&mut poller, now()), []);
-    poller.reregister(ours.as_fd(), Token(1), Interest::WRITE, Mode::Level).unwrap();
+    poller.registrar().reregister(ours.as_fd(), Token(1), Interest::WRITE, Mode::Level).unwrap();
     assert_eq!(poll(&mut poller, soon()), [writable(1)]);
     theirs.write_all(b"x").unwrap();
-    poller.reregister(ours.as_fd(), Token(1), Interest::READ | Interest::WRITE, Mode::Level).unwrap();
+    poller.registrar().reregister(ours.as_fd(), Token(1), Interest::READ | Interest::WRITE, Mode::Level).unwrap();
     let both = Event::Ready { token: Token(1), readable: true, writable: true, hung_up: false };
     assert_eq!(poll(&mut poller, soon()), [both]);
 }
