@@ -38,7 +38,7 @@ pub(crate) fn svg(bouts: &[Bout]) -> String {
          .crewkit {{ fill: #c2571a }} .peer {{ fill: #9fb0c0 }} .spread {{ stroke: #1f2933; stroke-width: 1 }}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"20\" y=\"28\" class=\"head\">crewkit and its peers: time of one operation, shorter is better</text>\n\
-         <text x=\"20\" y=\"48\" class=\"note\">Medians; thin lines from the best to the worst round. Lengths \
+         <text x=\"20\" y=\"48\" class=\"note\">Medians; thin lines from the best to the worst round, cut off at the edge. Lengths \
          compare within a panel only.</text>\n{panels}</svg>\n"
     )
 }
