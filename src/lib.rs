@@ -52,12 +52,9 @@ pub use process::init;
 /// ```
 /// crewkit::enable_test_support!();
 ///
-/// #[test]
-/// fn a_function_runs_elsewhere() {
-///     let process = crewkit::process::Process::spawn(|()| std::process::id(), ()).unwrap();
-///     assert_ne!(process.join().unwrap(), std::process::id());
-/// }
-/// # fn main() {}
+/// // In any test:
+/// let process = crewkit::process::Process::spawn(|()| std::process::id(), ()).unwrap();
+/// assert_ne!(process.join().unwrap(), std::process::id());
 /// ```
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 #[macro_export]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::protocol::{BOOT, Role};
 use super::{child, server};
-use crate::sys::{attributes, process, socket, spawn};
+use crate::sys::{attributes, process, signal, socket, spawn};
 
 /// Whether this executable is known to call [`init`], so that starting it once more leads there.
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
@@ -59,14 +59,15 @@ fn take_over(role: &OsStr) -> ! {
             });
             server::run(socket, pulse, threads)
         }
-        Role::Child => child::run(socket, |_life| {
+        Role::Child => child::run(socket, None, |_life| {
             match threads? {
                 1 => {}
                 threads => {
                     return Err(io::Error::other(format!("{threads} threads were started before crewkit::init")));
                 }
             }
-            attributes::arm_life_line(pulse.as_fd())
+            attributes::arm_life_line(pulse.as_fd())?;
+            signal::reset_all()
         }),
     }
 }

@@ -17,14 +17,14 @@ use serde::de::DeserializeOwned;
 
 use super::current::current;
 use super::error::{ForkError, SpawnError};
-use super::function::{self, Function};
+use super::function::{self, Function, Outcome};
 use super::handle::Process;
 use super::owner::Owner;
 use super::protocol::{self, Bytes, Limits, Spec, Start};
 use super::start::{Orders, Starting};
 use super::stdio::{Stdio, Stream};
 use super::{boot, child, fork, start};
-use crate::ipc::parcel;
+use crate::ipc::parcel::{self, Parcel};
 use crate::sys::attributes;
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
@@ -234,36 +234,40 @@ impl Builder {
         R: Serialize + DeserializeOwned,
     {
         let deadline = Deadline::after(self.start_timeout);
-        if self.method == StartMethod::Fork {
-            fork::check_threads()?;
-            // SAFETY: there is one thread, counted above.
-            return unsafe { self.fork_by(deadline, move || f(args)) };
-        }
-        self.begin(f, args)?.wait(deadline)
-    }
-
-    /// Begins a start without waiting for it. The start method is not `Fork`.
-    pub(crate) fn begin<F, A, R>(&self, f: F, args: A) -> Result<Starting<R>, SpawnError>
-    where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        if !boot::is_initialized() {
+        if self.method != StartMethod::Fork && !boot::is_initialized() {
             return Err(SpawnError::NotInitialized);
         }
-        let function = Function::of(f)?;
         let argument = parcel::encode(&args).map_err(|error| SpawnError::BadArgument(error.to_string()))?;
+        let owner = Owner::of_this_process()?;
+        owner.reap_orphans();
+        if self.method == StartMethod::Fork {
+            return self.fork_for(deadline, f, argument);
+        }
+        let function = Function::of(f)?;
         let Plan { spec, directory, streams } = self.plan()?;
         let name = spec.name.clone();
         let start = protocol::encode(&Start { spec, function })?;
         let orders = Orders { start, directory, streams, argument };
-        Owner::of_this_process()?.reap_orphans();
         let starting = match self.method {
-            StartMethod::ForkServer => Starting::by_server(name, self.own_group, orders)?,
-            StartMethod::Spawn | StartMethod::Fork => Starting::by_exec(name, self.own_group, orders)?,
+            StartMethod::ForkServer => Starting::by_server(owner, name, self.own_group, orders)?,
+            StartMethod::Spawn | StartMethod::Fork => Starting::by_exec(owner, name, self.own_group, orders)?,
         };
-        Ok(starting.killed_on_drop(self.kill_on_drop))
+        starting.killed_on_drop(self.kill_on_drop).wait(deadline)
+    }
+
+    fn fork_for<F, A, R>(&self, deadline: Deadline, f: F, mut argument: Parcel) -> Result<Process<R>, SpawnError>
+    where
+        F: Fn(A) -> R,
+        A: DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        fork::check_threads()?;
+        // Only the child takes them.
+        let call = || function::call_here_with(f, &argument.bytes, std::mem::take(&mut argument.fds));
+        // SAFETY: there is one thread, counted above.
+        let process = unsafe { self.fork_by(deadline, call) }?;
+        argument.commit();
+        Ok(process)
     }
 
     /// Forks this process, with these settings; see [`Process::fork`]. The start method is not asked.
@@ -299,7 +303,7 @@ impl Builder {
     {
         let deadline = Deadline::after(self.start_timeout);
         // SAFETY: the caller's promise.
-        unsafe { self.fork_by(deadline, f) }.map_err(|error| match error {
+        unsafe { self.fork_by(deadline, || function::call_here(f)) }.map_err(|error| match error {
             SpawnError::Fork(error) => error,
             SpawnError::Io(error) | SpawnError::Setup(error) => ForkError::Io(error),
             error => ForkError::Io(io::Error::other(error)),
@@ -308,11 +312,8 @@ impl Builder {
 
     /// # Safety
     ///
-    /// The process has one thread, or `f` and the serialisation of its result need no lock that another may hold.
-    unsafe fn fork_by<R>(&self, deadline: Deadline, f: impl FnOnce() -> R) -> Result<Process<R>, SpawnError>
-    where
-        R: Serialize + DeserializeOwned,
-    {
+    /// The process has one thread, or `call` needs no lock that another may hold.
+    unsafe fn fork_by<R>(&self, deadline: Deadline, call: impl FnOnce() -> Outcome) -> Result<Process<R>, SpawnError> {
         let owner = Owner::of_this_process()?;
         owner.reap_orphans();
         let Plan { spec, directory, streams } = self.plan()?;
@@ -321,11 +322,11 @@ impl Builder {
         let body = move || {
             let arm = || {
                 attributes::arm_life_line(owner.pulse())?;
-                child::become_spec(&spec, &directory, streams.iter())?;
+                child::become_spec(&spec, &directory, streams.iter(), None)?;
                 child::set_limits(&spec.limits)
             };
             generation::adopt_inherited();
-            child::run_forked(child_end, arm, || function::call_here(f))
+            child::run_forked(child_end, arm, call)
         };
         // SAFETY: the caller's promise.
         let pidfd = unsafe { fork::fork_unchecked(None, body) }?;

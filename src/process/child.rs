@@ -16,7 +16,7 @@ use super::current;
 use super::fork::{self, PANICKED};
 use super::function::{Function, Outcome};
 use super::panics;
-use super::protocol::{self, Failure, Limits, Readiness, Redirect, Reply, Spec, Start};
+use super::protocol::{self, Bytes, Failure, Limits, Readiness, Redirect, Reply, Spec, Start};
 use crate::ipc::wire::{self, Message, WireError};
 use crate::sys::attributes::{self, Limit};
 use crate::sys::clock::Deadline;
@@ -60,13 +60,13 @@ impl Life {
     }
 }
 
-/// The life of a child that was forked by the fork server or executed. `arm` closes what was not handed over and arms
-/// the life line; it is given the life socket.
-pub(super) fn run(life: OwnedFd, arm: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> ! {
+/// The life of a child that was forked by the fork server or executed. `arm` closes what was not handed over, arms the
+/// life line and sees to the signals; it is given the life socket. `environment` is this process's, where that is known.
+pub(super) fn run(life: OwnedFd, environment: Option<&Bytes>, arm: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> ! {
     fork::leave(move || {
-        let armed = arm(life.as_fd()).and_then(|()| signal::reset_all());
+        let armed = arm(life.as_fd());
         let mut life = Life::new(life);
-        match armed.map_err(NotReady::Failed).and_then(|()| prepare(&mut life)) {
+        match armed.map_err(NotReady::Failed).and_then(|()| prepare(&mut life, environment)) {
             Ok((function, argument)) => call(&mut life, || function.call(&argument.bytes, argument.fds)),
             Err(NotReady::Abandoned) => FAILED,
             Err(NotReady::Failed(error)) => fail(&mut life, &error),
@@ -115,13 +115,13 @@ impl From<WireError> for NotReady {
 }
 
 /// Receives what to become and becomes it; receives the argument.
-fn prepare(life: &mut Life) -> Result<(Function, Message), NotReady> {
+fn prepare(life: &mut Life, environment: Option<&Bytes>) -> Result<(Function, Message), NotReady> {
     let message = life.receive()?;
     let (Start { spec, function }, _) = protocol::decode(&message.bytes).map_err(io::Error::other)?;
     function.check().map_err(io::Error::other)?;
     let mut fds = message.fds.into_iter();
     let directory = fds.next().ok_or_else(|| io::Error::other("the directory did not come along"))?;
-    become_spec(&spec, &directory, fds)?;
+    become_spec(&spec, &directory, fds, environment)?;
     let argument = life.receive()?;
     // Last, because a limit of descriptors or memory would concern the argument, too.
     set_limits(&spec.limits)?;
@@ -133,6 +133,7 @@ pub(super) fn become_spec(
     spec: &Spec,
     directory: &OwnedFd,
     mut streams: impl Iterator<Item = impl AsFd>,
+    environment: Option<&Bytes>,
 ) -> io::Result<()> {
     if spec.own_group {
         attributes::lead_group(0)?;
@@ -151,9 +152,12 @@ pub(super) fn become_spec(
     if let Ok(title) = CString::new(spec.name.as_str()) {
         attributes::set_title(&title);
     }
-    let variables: Vec<_> = spec.environment.unpack().collect();
-    // SAFETY: the process has one thread: it was counted before the fork or at the start, and none was started since.
-    unsafe { attributes::set_environment(&variables) };
+    if environment != Some(&spec.environment) {
+        let variables: Vec<_> = spec.environment.unpack().collect();
+        // SAFETY: the process has one thread: it was counted before the fork or at the start, and none was started
+        // since.
+        unsafe { attributes::set_environment(&variables) };
+    }
     if let Some(nice) = spec.nice {
         attributes::set_nice(nice)?;
     }
@@ -218,6 +222,8 @@ fn in_memory(result: &[u8]) -> Option<std::fs::File> {
     if result.len() <= INLINE {
         return None;
     }
+    // A limit of file sizes (RLIMIT_FSIZE) is then an error, and not the end. The user's code is through.
+    signal::ignore(signal::FILE_SIZE).ok()?;
     let mut file = memory::file().ok()?;
     file.write_all(result).ok()?;
     Some(file)

@@ -48,7 +48,8 @@ impl From<io::Error> for ForkError {
     }
 }
 
-/// Why a process was not started. No process is left behind, and handles in the argument are the caller's still.
+/// Why a process was not started. No process is left behind. Where it was killed
+/// ([`TimedOut`](SpawnError::TimedOut)) it may have begun to run the function.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {
@@ -169,6 +170,9 @@ pub enum ProcessError {
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Panicked { message, location, .. } if location.is_empty() => {
+                write!(f, "the process panicked: {message}")
+            }
             Self::Panicked { message, location, .. } => write!(f, "the process panicked at {location}: {message}"),
             Self::Killed { signal, core } => {
                 write!(f, "the process was killed by {}", Exit::Signal { signal: *signal, core: *core })

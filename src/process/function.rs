@@ -108,11 +108,25 @@ where
 {
     // SAFETY: invariant 2; a value of size zero is read from no bytes, at any aligned address.
     let f = unsafe { NonNull::<F>::dangling().read() };
-    let argument = match parcel::decode::<A>(argument, fds) {
-        Ok(argument) => argument,
-        Err(error) => return Outcome::BadArgument(error.to_string()),
-    };
-    encode(&f(argument))
+    apply(f, argument, fds)
+}
+
+/// Calls what needs an argument, in a process that was forked for it. The argument goes through its encoding like any
+/// other, so that handles in it are the child's own.
+pub(super) fn call_here_with<F, A, R>(f: F, argument: &[u8], fds: Vec<OwnedFd>) -> Outcome
+where
+    F: Fn(A) -> R,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    panics::catch(|| apply(f, argument, fds)).unwrap_or_else(Outcome::Panicked)
+}
+
+fn apply<F: Fn(A) -> R, A: DeserializeOwned, R: Serialize>(f: F, argument: &[u8], fds: Vec<OwnedFd>) -> Outcome {
+    match parcel::decode::<A>(argument, fds) {
+        Ok(argument) => encode(&f(argument)),
+        Err(error) => Outcome::BadArgument(error.to_string()),
+    }
 }
 
 /// Calls what needs no argument, in a process that was forked for it.

@@ -35,8 +35,9 @@ const TELLING: Duration = Duration::from_secs(1);
 
 /// A function running in another process (Python's `multiprocessing.Process`).
 ///
-/// Dropping it lets the process run on, unless it was built with [`kill_on_drop`](Builder::kill_on_drop); it is reaped
-/// in any case. When the process that started it dies, it is killed.
+/// Dropping it lets the process run on, unless it was built with [`kill_on_drop`](Builder::kill_on_drop). It is reaped in
+/// any case: by the fork server, or, for the other start methods, by the next start or join after its end. When the
+/// process that started it ends or dies, it is killed; its own children are killed in turn.
 ///
 /// ```
 /// use crewkit::process::Process;
@@ -146,11 +147,6 @@ impl<R> Process<R> {
     /// How the process ended, as far as it is known without waiting at all.
     pub(crate) fn poll_end(&self) -> io::Result<Option<Exit>> {
         Ok(self.vigil.check()?.map(|end| end.exit))
-    }
-
-    /// Kills the process when this handle is dropped, or not.
-    pub(crate) fn set_kill_on_drop(&mut self, kill: bool) {
-        self.vigil.kill_on_drop = kill;
     }
 
     fn end(&self) -> Option<End> {
@@ -346,8 +342,9 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// Forks this process; the child runs `f`, a closure with any captures, in a copy of all that this process has in
     /// memory (Python's start method `fork`). It keeps this process's open files, too.
     ///
-    /// Handles of this crate that `f` did not get by this call belong to the parent and are inert in the child. The
-    /// child leaves by `_exit`: destructors of what it inherited do not run.
+    /// Ends of connections that `f` captures are the child's from then on. Processes that this one has started stay its
+    /// own: their handles are inert in the child. The child leaves by `_exit`, without destructors of what `f` did not
+    /// capture.
     ///
     /// # Errors
     ///

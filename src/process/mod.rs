@@ -46,7 +46,6 @@ pub(crate) mod fork;
 pub(crate) mod function;
 
 pub(crate) use panics::PanicReport;
-pub(crate) use start::Starting;
 
 pub use boot::init;
 pub use builder::{Builder, StartMethod};

@@ -1,13 +1,14 @@
 //! What a process that starts others keeps, once: the pulse by which its children notice its death, its fork server,
 //! and children whose handles were dropped while they ran.
 //!
-//! All of it belongs to one pid. A process that was forked finds the state of the process it was forked from, whose
-//! locks may be held by threads that were not copied; it makes its own instead of touching that.
+//! All of it belongs to one process. A forked one finds the state of the process it was forked from, whose locks may be
+//! held by threads that were not copied; it makes its own instead of touching that.
 //!
 //! # Safety
 //!
-//! The state is behind one atomic pointer to a box that is never freed. What a fork leaves behind is reached by its pid
-//! only: nothing in it is used or dropped in a process with another pid, but its copy of the pulse is closed.
+//! The state is behind one atomic pointer to a box that is never freed. A handler that glibc runs in every forked child
+//! marks the state as left behind: nothing in it is used or dropped there any more, but its copy of the pulse is closed,
+//! once.
 #![expect(unsafe_code, reason = "a pointer to state that is never freed, and closing what a fork copied")]
 
 use std::io::{self, PipeReader, PipeWriter};
@@ -22,14 +23,14 @@ use parking_lot::Mutex;
 use super::exit::Exit;
 use super::protocol::{BOOT, Role};
 use crate::sys::clock::Deadline;
-use crate::sys::poll::{self, Readiness};
 use crate::sys::process::{PidFd, close_copy, on_fork_in_child};
 use crate::sys::{attributes, signal, socket, spawn};
 
 /// The state of this process as an owner of others.
 #[derive(Debug)]
 pub(super) struct Owner {
-    pid: u32,
+    /// Set in a process that was forked from the one that this belongs to.
+    left_behind: AtomicBool,
     /// Children hold the read end. Nobody but this process holds the write end, which is never written to: it closes
     /// when the process dies.
     pulse: (PipeReader, PipeWriter),
@@ -40,7 +41,7 @@ pub(super) struct Owner {
 
 #[derive(Debug)]
 struct Orphan {
-    pidfd: PidFd,
+    pidfd: Arc<PidFd>,
     own_group: bool,
 }
 
@@ -62,15 +63,14 @@ impl Owner {
     /// The owner that this process is; made at first use.
     pub(super) fn of_this_process() -> io::Result<&'static Self> {
         static AT_FORK: Once = Once::new();
-        let pid = std::process::id();
         let newest = Self::newest();
-        if let Some(owner) = newest.filter(|owner| owner.pid == pid) {
+        if let Some(owner) = newest.filter(|owner| !owner.left_behind.load(Ordering::Relaxed)) {
             return Ok(owner);
         }
         AT_FORK.call_once(|| on_fork_in_child(leave_behind));
         let pulse = io::pipe()?;
-        let made = Box::new(Self { pid, pulse, server: Mutex::new(None), orphans: Mutex::new(Vec::new()) });
-        let made = Box::into_raw(made);
+        let (server, orphans) = (Mutex::new(None), Mutex::new(Vec::new()));
+        let made = Box::into_raw(Box::new(Self { left_behind: AtomicBool::new(false), pulse, server, orphans }));
         let expected = newest.map_or(ptr::null_mut(), |owner| ptr::from_ref(owner).cast_mut());
         match NEWEST.compare_exchange(expected, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {}
@@ -113,7 +113,7 @@ impl Owner {
     }
 
     /// Takes over a child of this process whose handle is dropped while it runs.
-    pub(super) fn adopt(&self, pidfd: PidFd, own_group: bool) {
+    pub(super) fn adopt(&self, pidfd: Arc<PidFd>, own_group: bool) {
         self.orphans.lock().push(Orphan { pidfd, own_group });
     }
 
@@ -143,9 +143,9 @@ pub(super) fn reap(pidfd: &PidFd, own_group: bool) -> Option<crate::sys::process
 /// end, which would keep the pulse alive beyond this process's death. Only async-signal-safe calls.
 extern "C" fn leave_behind() {
     if let Some(owner) = Owner::newest()
-        && owner.pid != std::process::id()
+        && !owner.left_behind.swap(true, Ordering::Relaxed)
     {
-        // SAFETY: the owner of another pid is never used again, nor dropped.
+        // SAFETY: what is left behind is never used again, nor dropped, and this is done once.
         unsafe { close_copy(owner.pulse.1.as_fd()) };
     }
 }
@@ -160,6 +160,11 @@ impl Server {
     /// Where requests go.
     pub(super) fn control(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
+    }
+
+    /// The server's pid.
+    pub(super) fn pid(&self) -> u32 {
+        self.pidfd.pid()
     }
 
     /// It has answered a request.
@@ -181,13 +186,10 @@ impl Server {
         Ok(*exit)
     }
 
-    /// The end of a server that has closed a socket and is therefore dying or dead. `None` if it is neither: it lost
-    /// descriptors on the way.
+    /// The end of a server that has closed a socket and is therefore dying or dead; a dying process closes its sockets a
+    /// little before its pidfd tells. `None` if it is neither: it had lost the descriptor, for want of room for it.
     pub(super) fn end_of_dying(&self) -> io::Result<Option<Exit>> {
-        // A dying process closes its sockets some microseconds before its pidfd tells.
-        if poll::wait(self.control(), Readiness::default(), Deadline::after(Duration::ZERO))?.hung_up {
-            self.pidfd.wait(Deadline::after(Duration::from_secs(1)))?;
-        }
+        self.pidfd.wait(Deadline::after(Duration::from_secs(1)))?;
         self.end()
     }
 

@@ -30,16 +30,24 @@ struct Seen {
     backtrace: Option<Backtrace>,
 }
 
-thread_local! {
-    /// `Some` while this thread is inside [`catch`].
-    static WATCH: RefCell<Option<Option<Seen>>> = const { RefCell::new(None) };
+/// What a thread inside [`catch`] keeps.
+struct Watch {
+    /// Inside another one.
+    nested: bool,
+    seen: Option<Seen>,
 }
 
-/// Whether the hook also writes a line to standard error for panics inside [`catch`].
+thread_local! {
+    /// `Some` while this thread is inside [`catch`].
+    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+}
+
+/// Whether the hook also writes a line to standard error for panics inside the outermost [`catch`].
 static ANNOUNCE: AtomicBool = AtomicBool::new(false);
 
-/// From now on a panic inside [`catch`] is also told on standard error at once, in one line and without a backtrace:
-/// nobody may ever join, and a second panic on the way out ends the process without a report.
+/// From now on a panic inside the outermost [`catch`] of a thread is also told on standard error at once, in one line
+/// and without a backtrace: nobody may ever join, and a second panic on the way out ends the process without a report.
+/// One inside an inner `catch` is not: that is a task of a pool, whose caller waits for the report.
 pub(crate) fn announce() {
     ANNOUNCE.store(true, Ordering::Relaxed);
 }
@@ -55,9 +63,10 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
             }
         }));
     });
-    let outer = WATCH.replace(Some(None));
+    let nested = WATCH.with_borrow(Option::is_some);
+    let outer = WATCH.replace(Some(Watch { nested, seen: None }));
     let result = panic::catch_unwind(AssertUnwindSafe(f));
-    let seen = WATCH.replace(outer).flatten();
+    let seen = WATCH.replace(outer).and_then(|watch| watch.seen);
     result.map_err(|payload| {
         let message = message(&*payload);
         // Its destructor is the user's code, too, and may panic.
@@ -79,12 +88,12 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
         let Ok(mut watch) = watch.try_borrow_mut() else { return false };
         let Some(watch) = watch.as_mut() else { return false };
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        if ANNOUNCE.load(Ordering::Relaxed) {
+        if ANNOUNCE.load(Ordering::Relaxed) && !watch.nested {
             let process = std::process::id();
             eprintln!("crewkit: process {process} panicked at {location}: {}", message(info.payload()));
         }
         let backtrace = backtrace_wanted().then(Backtrace::force_capture);
-        *watch = Some(Seen { location, backtrace });
+        watch.seen = Some(Seen { location, backtrace });
         true
     })
 }

@@ -234,8 +234,8 @@ pub(super) enum Record<T> {
     Nothing,
     /// The other side is closed, and there will be none.
     Closed,
-    /// Descriptors were lost, because this process may open no more; those that came are closed again.
-    Truncated,
+    /// A record whose descriptors were lost, because this process may open no more; those that came are closed again.
+    Truncated(T),
 }
 
 /// Receives a request or a status, without waiting.
@@ -248,10 +248,10 @@ pub(super) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
     if received.len == 0 {
         return Ok(Record::Closed);
     }
-    if received.fds_truncated {
-        return Ok(Record::Truncated);
-    }
     let (value, _) = decode(&bytes).map_err(io::Error::other)?;
+    if received.fds_truncated {
+        return Ok(Record::Truncated(value));
+    }
     Ok(Record::Whole(value, received.fds))
 }
 

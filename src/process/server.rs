@@ -16,8 +16,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::child;
 use super::exit::Exit;
 use super::owner::reap;
-use super::protocol::{self, Failure, Record, Refusal, Request, Status};
+use super::protocol::{self, Bytes, Failure, Record, Refusal, Request, Status};
 use crate::sys::clock::Deadline;
+use crate::sys::elf::Image;
 use crate::sys::poll::{self, Readiness};
 use crate::sys::process::{self, Forked, PidFd};
 use crate::sys::{attributes, signal};
@@ -37,6 +38,8 @@ struct Server {
     threads: usize,
     /// The limit of descriptors that children get back.
     open_files: (u64, u64),
+    /// The environment that children begin with; mostly it is what they are to have.
+    environment: Bytes,
     children: Vec<Served>,
 }
 
@@ -78,7 +81,11 @@ impl Server {
         if process::parent_pid() != owner {
             return Err(io::Error::other("the owner has died"));
         }
-        Ok(Self { control, pulse, owner: pidfd, threads, open_files, children: Vec::new() })
+        // Children need it, and have it from here: it is read once.
+        let _ = Image::main();
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let environment = Bytes::pack(environment.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str())));
+        Ok(Self { control, pulse, owner: pidfd, threads, open_files, environment, children: Vec::new() })
     }
 
     fn serve(mut self) -> io::Result<()> {
@@ -122,7 +129,7 @@ impl Server {
                 match protocol::receive::<Request>(self.control.as_fd())? {
                     Record::Whole(request, fds) => self.start(request, fds),
                     // The status socket was among the lost, and its closing tells the owner.
-                    Record::Truncated => {}
+                    Record::Truncated(_) => {}
                     Record::Nothing => break,
                     Record::Closed => return Ok(false),
                 }
@@ -158,11 +165,13 @@ impl Server {
         // SAFETY: this process has one thread (see the module's Safety section). Whatever this frame and its callers
         // own is never dropped in the child, which leaves by `_exit`.
         match unsafe { process::fork() }? {
-            Forked::Child => child::run(life, |life| {
+            Forked::Child => child::run(life, Some(&self.environment), |life| {
                 process::close_all_except(&[life, self.pulse.as_fd()])?;
-                attributes::die_with_parent(server)?;
+                attributes::die_with(server)?;
                 attributes::arm_life_line(self.pulse.as_fd())?;
-                attributes::restore_open_files(self.open_files)
+                attributes::restore_open_files(self.open_files)?;
+                // The dispositions are the server's, which it has reset.
+                signal::unblock_all()
             }),
             Forked::Parent(pid) => {
                 drop(life);

@@ -21,7 +21,7 @@ use crate::ipc::wire::{self, WireError};
 use crate::sys::clock::Deadline;
 use crate::sys::poll;
 use crate::sys::process::PidFd;
-use crate::sys::{socket, spawn};
+use crate::sys::{signal, socket, spawn};
 
 /// The owner's end of a child's life socket.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ enum Origin {
 
 /// A process being started. Dropped before it is finished, it leaves no process behind.
 #[derive(Debug)]
-pub(crate) struct Starting<R> {
+pub(super) struct Starting<R> {
     name: String,
     kill_on_drop: bool,
     life: Life,
@@ -80,10 +80,10 @@ pub(crate) struct Starting<R> {
 
 impl<R> Starting<R> {
     /// Asks the fork server for a child.
-    pub(super) fn by_server(name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
+    pub(super) fn by_server(owner: &Owner, name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
         let (life, child_end) = Life::pair()?;
         let (status, server_end) = socket::seqpacket_pair()?;
-        let server = Owner::of_this_process()?.server()?;
+        let server = owner.server()?;
         let ends = [child_end, server_end];
         let origin = Origin::Unasked { server, request: Request { own_group }, ends, status };
         let mut starting = Self::new(name, life, origin, Some(orders));
@@ -92,10 +92,9 @@ impl<R> Starting<R> {
     }
 
     /// Executes this program anew as the child.
-    pub(super) fn by_exec(name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
+    pub(super) fn by_exec(owner: &Owner, name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
         let (life, child_end) = Life::pair()?;
-        let pulse = Owner::of_this_process()?.pulse();
-        let pidfd = spawn::spawn_self((BOOT, Role::Child.name()), &[child_end.as_fd(), pulse])?;
+        let pidfd = spawn::spawn_self((BOOT, Role::Child.name()), &[child_end.as_fd(), owner.pulse()])?;
         let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, own_group));
         Ok(Self::new(name, life, origin, Some(orders)))
     }
@@ -118,7 +117,7 @@ impl<R> Starting<R> {
     }
 
     /// Does what can be done without waiting; `true` when the process runs its function. An error is final.
-    pub(crate) fn step(&mut self) -> Result<bool, SpawnError> {
+    pub(super) fn step(&mut self) -> Result<bool, SpawnError> {
         self.ask()?;
         self.send()?;
         self.learn_of_child()?;
@@ -140,7 +139,7 @@ impl<R> Starting<R> {
     }
 
     /// What [`step`](Self::step) waits for: any of these.
-    pub(crate) fn interests(&self) -> Vec<(BorrowedFd<'_>, poll::Readiness)> {
+    pub(super) fn interests(&self) -> Vec<(BorrowedFd<'_>, poll::Readiness)> {
         let mut interests = Vec::with_capacity(2);
         match &self.origin {
             Origin::Unasked { server, .. } => interests.push((server.control(), poll::Readiness::WRITE)),
@@ -148,7 +147,8 @@ impl<R> Starting<R> {
             Origin::Exists(vigil) => interests.push((vigil.news(), poll::Readiness::READ)),
             Origin::Failed => {}
         }
-        if !self.life.closed {
+        // Once it is ready, what it says is for later.
+        if !self.life.closed && !self.ready {
             let writable = self.sent != Sent::All;
             let interest = poll::Readiness { readable: true, writable, hung_up: false };
             interests.push((self.life.socket.as_fd(), interest));
@@ -168,7 +168,7 @@ impl<R> Starting<R> {
     }
 
     /// Gives up.
-    pub(crate) fn time_out(self) -> SpawnError {
+    pub(super) fn time_out(self) -> SpawnError {
         if let Origin::Unasked { server, .. } | Origin::Asked { server, .. } = &self.origin
             && !server.is_proven()
         {
@@ -179,7 +179,7 @@ impl<R> Starting<R> {
     }
 
     /// Takes the started process; only after [`step`](Self::step) said that it runs.
-    pub(crate) fn finish(self) -> Result<Process<R>, SpawnError> {
+    pub(super) fn finish(self) -> Result<Process<R>, SpawnError> {
         let Origin::Exists(mut vigil) = self.origin else { return Err(SpawnError::TimedOut) };
         if let Some(mut orders) = self.orders {
             orders.argument.commit();
@@ -258,8 +258,27 @@ impl<R> Starting<R> {
                 Err(SpawnError::Fork(ForkError::Io(failure.into_error())))
             }
             Record::Whole(Status::Ended { exit, .. }, _) => Err(SpawnError::Died(exit)),
-            Record::Truncated => Err(io::Error::other("no descriptor left for the process (RLIMIT_NOFILE)").into()),
+            Record::Truncated(status) => {
+                if let Status::Started { pid } = status {
+                    self.kill_by_pid(pid);
+                }
+                Err(io::Error::other("no descriptor left for the process (RLIMIT_NOFILE)").into())
+            }
             Record::Closed => Err(self.unanswered()),
+        }
+    }
+
+    /// Ends a child whose pidfd was lost for want of a descriptor, so that it does not run its function for nobody.
+    fn kill_by_pid(&mut self, pid: u32) {
+        // These have served, and one descriptor is needed.
+        self.orders = None;
+        let Origin::Asked { server, .. } = &self.origin else { return };
+        // Some microseconds ago this was the pid of the child. It is not another process's if the server is its parent.
+        if let Ok(pidfd) = PidFd::open(pid)
+            && pidfd.is_child_of(server.pid())
+        {
+            // ESRCH: it has just ended.
+            let _ = pidfd.send_signal(signal::KILL);
         }
     }
 

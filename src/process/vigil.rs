@@ -15,7 +15,7 @@ use super::owner::{Owner, Server, reap};
 use super::protocol::{self, Record, Status};
 use crate::sys::clock::Deadline;
 use crate::sys::process::PidFd;
-use crate::sys::signal;
+use crate::sys::{generation, signal};
 
 /// Who can wait for the process.
 #[derive(Debug)]
@@ -39,12 +39,12 @@ pub(super) struct End {
 /// A process that is watched until its end.
 #[derive(Debug)]
 pub(super) struct Vigil {
-    pidfd: PidFd,
+    pidfd: Arc<PidFd>,
     waiter: Waiter,
     own_group: bool,
     /// The process is ended when this is dropped; so while it is being started.
     pub(super) kill_on_drop: bool,
-    /// Who began this. In a process forked from that one the copy is inert.
+    /// The process that began this, see [`generation`]. In one forked from it the copy is inert.
     watcher: u32,
     known: Mutex<Known>,
 }
@@ -59,7 +59,7 @@ struct Known {
 
 impl Vigil {
     pub(super) fn new(pidfd: PidFd, waiter: Waiter, own_group: bool) -> Self {
-        let (watcher, known) = (std::process::id(), Mutex::default());
+        let (watcher, known, pidfd) = (generation::current(), Mutex::default(), Arc::new(pidfd));
         Self { pidfd, waiter, own_group, kill_on_drop: true, watcher, known }
     }
 
@@ -74,7 +74,7 @@ impl Vigil {
 
     /// Whether this is a copy in a process that was forked.
     pub(super) fn is_foreign(&self) -> bool {
-        self.watcher != std::process::id()
+        self.watcher != generation::current()
     }
 
     /// Readable when [`check`](Self::check) may have news.
@@ -107,7 +107,7 @@ impl Vigil {
                     return Ok(Some(End { exit, usage, server_died: false }));
                 }
                 Record::Whole(Status::Started { .. } | Status::Refused(_), _) | Record::Nothing => return Ok(None),
-                Record::Closed | Record::Truncated => {
+                Record::Closed | Record::Truncated(_) => {
                     // Nothing waits for the dead server, unless it is reaped here.
                     let _ = server.end_of_dying();
                     *server_died = true;
@@ -162,9 +162,8 @@ impl Drop for Vigil {
         }
         if matches!(self.check(), Ok(None))
             && let Ok(owner) = Owner::of_this_process()
-            && let Ok(pidfd) = self.pidfd.as_fd().try_clone_to_owned()
         {
-            owner.adopt(PidFd::from_fd(self.pidfd.pid(), pidfd), self.own_group);
+            owner.adopt(Arc::clone(&self.pidfd), self.own_group);
         }
     }
 }

@@ -8,7 +8,8 @@
 #![expect(unsafe_code, reason = "F_SETSIG, setpriority, and changing the environment")]
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, setpgid};
 use super::clock::Deadline;
 use super::error::{during, retry};
 use super::poll::{self, Readiness};
-use super::process::parent_pid;
+use super::process::{die_with_parent, parent_pid};
 
 /// Lets this process be killed when the last write end of `pulse` closes, that is when its owner has died or ended,
 /// also while it spins in user code. Needs no thread; lasts for the rest of the process's life.
@@ -55,10 +56,10 @@ pub(crate) fn arm_life_line(pulse: BorrowedFd<'_>) -> io::Result<()> {
 /// Linux's `F_SETSIG`, which the libc crate does not name.
 const F_SETSIG: libc::c_int = 10;
 
-/// Lets this process be killed when the thread that forked it ends. For the fork server's children only: that server
-/// has one thread for its whole life. `parent` is the pid that it had before the fork.
-pub(crate) fn die_with_parent(parent: u32) -> io::Result<()> {
-    during("set the parent-death signal", nix::sys::prctl::set_pdeathsig(Signal::SIGKILL))?;
+/// Has the kernel kill this process when `parent` ends, or rather the thread that forked. For the fork server's children
+/// only: that server has one thread for its whole life. `parent` is the pid that it had before the fork.
+pub(crate) fn die_with(parent: u32) -> io::Result<()> {
+    die_with_parent(true)?;
     if parent_pid() != parent {
         end_with_parent();
     }
@@ -133,9 +134,12 @@ pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
 
 /// The umask of this process, read without changing it: other threads make files meanwhile.
 pub(crate) fn current_umask() -> io::Result<u32> {
-    let status = during("read /proc/self/status", std::fs::read_to_string("/proc/self/status"))?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+    // It is in the second line, behind a name of at most 64 bytes. The rest of the file is of no use here.
+    let mut head = [0; 256];
+    let read = File::open("/proc/self/status").and_then(|mut status| status.read(&mut head));
+    let head = head.get(..during("read /proc/self/status", read)?).unwrap_or_default();
+    let mask = head.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Umask:"));
+    let mask = mask.and_then(|mask| u32::from_str_radix(std::str::from_utf8(mask).ok()?.trim(), 8).ok());
     mask.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status does not tell the umask"))
 }
 

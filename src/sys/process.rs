@@ -146,6 +146,14 @@ impl PidFd {
 }
 
 impl PidFd {
+    /// Whether the process has this parent, as far as /proc tells.
+    pub(crate) fn is_child_of(&self, parent: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name, in brackets, may contain anything; then come the state and the parent.
+        let found = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+        found == Some(parent)
+    }
+
     /// How the process ended, for those who are not its parent: newer kernels (6.15) tell once its parent has reaped
     /// it.
     pub(crate) fn status_of_stranger(&self) -> Option<Status> {

@@ -22,6 +22,8 @@ use super::error::{during, retry};
 
 /// Ends a process at once.
 pub(crate) const KILL: i32 = libc::SIGKILL;
+/// A file grew beyond the limit of its size.
+pub(crate) const FILE_SIZE: i32 = libc::SIGXFSZ;
 /// Asks a process to end.
 pub(crate) const TERM: i32 = libc::SIGTERM;
 
