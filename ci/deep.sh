@@ -1,11 +1,20 @@
 #!/usr/bin/env bash
 # Before an issue is called resolved: every gate, the planted faults, and the slow forms of the gates that search.
+# Hours on a small machine. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ci/all.sh
 ci/planted.sh
-echo "deep: the tests twenty times over, to find what fails now and then"
-for _ in $(seq 20); do
-    ci/test.sh -q --lib --tests
+
+echo "deep: a kill at every instruction, in an optimised build"
+CREWKIT_KILL_POINTS=all ci/crash.sh
+
+echo "deep: the models with one interruption more"
+LOOM_MAX_PREEMPTIONS=5 ci/loom.sh
+
+echo "deep: the tests and the stress programs ten times over, to find what fails now and then"
+for _ in $(seq 10); do
+    ci/test.sh --quiet --lib --tests
+    ci/sanitizers.sh
 done
