@@ -174,6 +174,17 @@ impl Board {
         }
     }
 
+    /// Of the other workers that serve: the fewest connections that one has open, and how many all of them have
+    /// accepted. `None` if there are none.
+    pub(super) fn others(&self, slot: usize) -> Option<(u64, u64)> {
+        let word = |slot, field| self.word(slot, field).load(Ordering::Relaxed);
+        let serving = |&other: &usize| other != slot && word(other, Field::State) == WorkerState::Serving.word();
+        let others = (0..self.slots).filter(serving);
+        others
+            .map(|other| (word(other, Field::Open), word(other, Field::Accepted)))
+            .reduce(|all, one| (all.0.min(one.0), all.1.wrapping_add(one.1)))
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
     }
@@ -349,6 +360,21 @@ mod tests {
         let worker = board.snapshot().workers.remove(0);
         assert_eq!(worker.state, WorkerState::Draining);
         assert!(worker.last_request.is_some());
+    }
+
+    #[test]
+    fn the_least_loaded_of_the_others_is_found_among_those_that_serve() {
+        let board = Board::new(4).unwrap();
+        assert_eq!(board.others(0), None);
+        for (slot, open) in [(0, 0), (1, 5), (2, 3), (3, 1)] {
+            board.prepare(slot, slot, 1);
+            board.set_state(slot, WorkerState::Serving);
+            board.add(slot, Field::Open, open);
+            board.add(slot, Field::Accepted, 10);
+        }
+        board.set_state(3, WorkerState::Draining);
+        assert_eq!(board.others(0), Some((3, 20)));
+        assert_eq!(board.others(2), Some((0, 20)));
     }
 
     #[test]

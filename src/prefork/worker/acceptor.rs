@@ -73,8 +73,10 @@ impl Shared {
     pub(super) fn accept_forever(&self, listener: TcpListener, mut spare: Option<File>) {
         let switch = &self.switch;
         switch.thread.store(signal::this_thread(), Ordering::Release);
+        let mut no_turn_before = None;
         while switch.order() == RUN {
             self.load.wait_for_room();
+            self.load.give_turn(&mut no_turn_before);
             if switch.order() != RUN {
                 break;
             }

@@ -1,9 +1,11 @@
 //! How much a worker has in hand, and whether it should take more.
 //!
-//! Two rules hold the acceptor back. The **gate**: while every thread is busy it waits for one, but no longer than
-//! [`GATE`], so that a worker with a free thread gets the connection, and yet every client is accepted even when all
-//! threads of all workers are busy for long (puma's idea). The **cap**: with `most_open` connections it waits until one
-//! is closed.
+//! Three rules hold the acceptor back. The **cap**: with `most_open` connections it waits until one is closed. The
+//! **gate**: while every thread is busy it waits for one, but no longer than [`GATE`], so that a worker with a free
+//! thread gets the connection, and yet every client is accepted even when all threads of all workers are busy for long
+//! (puma's idea). The **turn**: with more connections than another worker it waits for that one, but no longer than
+//! [`TURN`]; otherwise the worker that wakes first takes a whole burst of connections that are then kept. A worker that
+//! does not use its turn (it is stopped, or hangs) is not waited for again for a while ([`UNUSED_TURN`]).
 //!
 //! # Ordering
 //!
@@ -22,6 +24,15 @@ use crate::reactor::Waker;
 
 /// The longest that a connection is left to other workers because all threads of this one are busy.
 const GATE: Duration = Duration::from_millis(5);
+
+/// The longest that a connection is left to another worker because that one has fewer.
+const TURN: Duration = Duration::from_millis(1);
+
+/// How long no turn is given after one that nobody used.
+const UNUSED_TURN: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the other has taken its turn: it cannot tell.
+const LOOK: Duration = Duration::from_micros(100);
 
 /// The counts.
 #[derive(Debug)]
@@ -108,6 +119,21 @@ impl Load {
         }
     }
 
+    /// Waits for another worker to take the next connection, if that one has fewer. `none_before`: when turns are given
+    /// again, the acceptor's to keep.
+    pub(super) fn give_turn(&self, none_before: &mut Option<Instant>) {
+        let open = self.open() as u64;
+        // A little more is no reason to wait.
+        let behind = || self.board.others(self.slot).filter(|(least, _)| open > least + least / 8 + 1);
+        let Some((_, accepted)) = behind() else { return };
+        if none_before.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.wait_while(|waited| waited < TURN && behind().is_some(), LOOK);
+        let unused = behind().is_some_and(|(_, now)| now == accepted);
+        *none_before = unused.then(|| Instant::now() + UNUSED_TURN);
+    }
+
     /// Waits `pause`, or until [`Load::close`].
     pub(super) fn pause(&self, pause: Duration) {
         self.wait_while(|waited| waited < pause, pause);
@@ -118,7 +144,7 @@ impl Load {
         self.waiting.store(true, Ordering::SeqCst);
         let mut guard = self.lock.lock();
         while !self.closed.load(Ordering::SeqCst) && hold(since.elapsed()) {
-            // What is waited for is told; the slice is for the gate, which is time.
+            // What this worker waits for of its own is told; the slice is for time, and for what others do.
             self.changed.wait_for(&mut guard, slice);
         }
         drop(guard);
@@ -148,6 +174,7 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prefork::scoreboard::WorkerState;
     use crate::reactor::Poller;
 
     fn load(threads: usize, most_open: usize) -> Arc<Load> {
@@ -182,6 +209,31 @@ mod tests {
         }
         drop(only);
         assert_eq!(acceptor.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_worker_that_is_ahead_gives_a_turn_but_not_to_one_that_does_not_use_it() {
+        let waker = Poller::new().unwrap().waker();
+        let board = Arc::new(Board::new(2).unwrap());
+        for slot in 0..2 {
+            board.prepare(slot, slot, 1);
+            board.set_state(slot, WorkerState::Serving);
+        }
+        let load = Arc::new(Load::new(1, 10, waker, Arc::clone(&board), 0));
+        let mut none_before = None;
+        let _one = load.admit();
+        load.give_turn(&mut none_before);
+        assert_eq!(none_before, None, "one more is no reason to wait");
+        let _two = load.admit();
+        let since = Instant::now();
+        load.give_turn(&mut none_before);
+        assert!(since.elapsed() >= TURN);
+        assert!(none_before.is_some_and(|at| at > Instant::now()), "nobody used it");
+        none_before = None;
+        board.add(1, Field::Open, 1);
+        board.add(1, Field::Accepted, 1);
+        load.give_turn(&mut none_before);
+        assert_eq!(none_before, None, "they are even");
     }
 
     #[test]
