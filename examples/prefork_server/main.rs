@@ -63,8 +63,11 @@ struct Flags {
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    Ok(seconds)
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(Duration::ZERO) => Err("a client needs some time".to_owned()),
+        Ok(_) => Ok(seconds),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What every request needs; made before the fork, and shared by all workers.

@@ -358,7 +358,10 @@ impl Master {
                 Event::Reloaded { generation }
             }
             Note::ReloadDropped { generation } => Event::ReloadDropped { generation },
-            Note::Scaled { workers } => Event::Scaled { workers },
+            Note::Scaled { workers } => {
+                self.vacancies.truncate(workers);
+                Event::Scaled { workers }
+            }
             Note::NotScaled { workers } => Event::NotScaled { workers },
             Note::Draining => Event::Draining,
             Note::Quitting => Event::Quitting,

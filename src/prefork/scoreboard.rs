@@ -141,8 +141,9 @@ impl Board {
         self.set(slot, Field::State, state.word());
     }
 
-    /// Notes that a request begins now.
-    pub(super) fn request_begins(&self, slot: usize) {
+    /// Counts a request that was answered now.
+    pub(super) fn answered(&self, slot: usize) {
+        self.add(slot, Field::Requests, 1);
         self.set(slot, Field::LastRequest, self.now() + 1);
     }
 
@@ -328,7 +329,7 @@ pub struct WorkerStatus {
     pub busy: u64,
     /// Threads there are.
     pub threads: u64,
-    /// How long ago the last request began; `None` before the first.
+    /// How long ago the last request was answered; `None` before the first.
     pub last_request: Option<Duration>,
 }
 
@@ -355,11 +356,12 @@ mod tests {
         let [worker] = &snapshot.workers[..] else { panic!("{snapshot:?}") };
         assert_eq!((worker.slot, worker.pid, worker.generation, worker.requests), (1, 77, 4, 2));
         assert_eq!((worker.state, worker.last_request), (WorkerState::Booting, None));
-        board.request_begins(1);
+        board.answered(1);
         board.set_state(1, WorkerState::Draining);
         let worker = board.snapshot().workers.remove(0);
         assert_eq!(worker.state, WorkerState::Draining);
         assert!(worker.last_request.is_some());
+        assert_eq!(worker.requests, 3);
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn a_killed_master_leaves_nobody_that_still_boots() {
 
 #[test]
 fn a_request_in_progress_outlives_its_master_by_the_grace() {
-    let mut server = Server::start(&mut probe(&["--workers", "1"]), 1);
+    let mut server = Server::start(&mut probe(&["--workers", "1", "--orphan-grace", "5000"]), 1);
     let mut client = Client::new(server.addr);
     client.send("GET /sleep/300 HTTP/1.1\r\nHost: test\r\n\r\n");
     // The worker has begun with it once it is busy; it asks the same worker.

@@ -182,7 +182,8 @@ fn a_request_that_takes_too_long_is_408_while_others_are_served() {
     let mut served = 0;
     while since.elapsed() < Duration::from_millis(700) {
         for client in &mut slow {
-            client.send("x");
+            // On a machine that is busy enough its time may be up already.
+            let _ = client.stream.write_all(b"x");
         }
         assert_eq!(Client::new(server.addr).get("/").status, 200);
         served += 1;

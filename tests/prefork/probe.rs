@@ -29,6 +29,9 @@ struct Flags {
     /// Milliseconds.
     #[arg(long, default_value_t = 1_000)]
     drain: u64,
+    /// Milliseconds.
+    #[arg(long, default_value_t = 1_000)]
+    orphan_grace: u64,
     /// What this file says when a worker boots is what it does: `fail`, `panic`, `exit`, `hang`, or boots.
     #[arg(long)]
     boot: Option<PathBuf>,
@@ -49,6 +52,7 @@ fn main() {
         .graceful_timeout(Duration::from_millis(flags.graceful))
         .boot_timeout(Duration::from_millis(flags.boot_timeout))
         .keepalive_drain(Duration::from_millis(flags.drain))
+        .orphan_grace(Duration::from_millis(flags.orphan_grace))
         .boot(move |_| perform(boot.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).as_deref()))
         .on_event(|event| println!("{event}"))
         .service(move |conn, worker| serve(conn, worker, &captured, &hoard))

@@ -74,6 +74,7 @@ impl Shared {
         let switch = &self.switch;
         switch.thread.store(signal::this_thread(), Ordering::Release);
         let mut no_turn_before = None;
+        let mut starving = false;
         while switch.order() == RUN {
             self.load.wait_for_room();
             self.load.give_turn(&mut no_turn_before);
@@ -81,7 +82,10 @@ impl Shared {
                 break;
             }
             match tcp::accept(&listener) {
-                Ok((stream, peer)) if spare.is_some() => self.arrive(stream, peer),
+                Ok((stream, peer)) if spare.is_some() => {
+                    starving = false;
+                    self.arrive(stream, peer);
+                }
                 Ok((stream, peer)) => {
                     // The spare descriptor was given up for this one. If there is another one for a spare again, all is
                     // well; if not, this client is turned away, so that it does not wait for nothing.
@@ -96,7 +100,10 @@ impl Shared {
                 }
                 Err(AcceptError::Interrupted | AcceptError::Passing) => {}
                 Err(AcceptError::OutOfResources) => {
-                    self.report(Report::Starved);
+                    // Once per famine, not ten times a second.
+                    if !std::mem::replace(&mut starving, true) {
+                        self.report(Report::Starved);
+                    }
                     // The others may have descriptors: the queue is theirs, too.
                     self.load.pause(STARVED_PAUSE);
                     spare = None;

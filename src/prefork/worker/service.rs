@@ -35,7 +35,7 @@ impl Shared {
         loop {
             let outcome = self.call(&mut conn);
             if conn.was_answered() {
-                self.cx.scoreboard.0.add(self.cx.slot, Field::Requests, 1);
+                self.cx.scoreboard.0.answered(self.cx.slot);
             }
             match outcome {
                 Outcome::KeepAlive => conn.end_request(),
@@ -62,7 +62,6 @@ impl Shared {
     fn call(&self, conn: &mut Conn) -> Outcome {
         let board = &self.cx.scoreboard.0;
         conn.begin();
-        board.request_begins(self.cx.slot);
         board.add(self.cx.slot, Field::Busy, 1);
         // Whatever the service broke by unwinding is its own, or the connection's, which is closed.
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.config.service)(conn, &self.cx)));
