@@ -157,14 +157,16 @@ fn an_answer_reaches_a_client_that_is_still_sending() {
     for _ in 0..5 {
         let mut client = Client::new(server.addr);
         client.send("POST /upper HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
-        // A close with this unread would reset the connection under the answer.
+        // A close with this unread would reset the connection, and the answer with it where the network is slower.
         let mut sender = client.stream.try_clone().expect("a descriptor");
         let sending = std::thread::spawn(move || {
             let piece = vec![b'x'; 100_000];
-            (0..100).take_while(|_| sender.write_all(&piece).is_ok()).count()
+            (0..20).try_for_each(|_| sender.write_all(&piece))
         });
         assert_eq!(client.answer().status, 413);
-        sending.join().expect("a client that is let go");
+        sending.join().expect("a client").expect("a server that listens to the end");
+        client.stream.shutdown(std::net::Shutdown::Write).expect("half a connection");
+        client.expect_end();
     }
     unharmed(server);
 }

@@ -128,7 +128,7 @@ impl Shared {
 
     fn linger(&self, mut conn: Box<Conn>, until: Instant) {
         // A client that sends without end is not waited for.
-        for _ in 0..4 {
+        while !conn.is_overdue() {
             match self.parking.park(conn, Wait::Goodbye, until) {
                 Ok(Parked::Ready(back)) => conn = back,
                 Ok(Parked::Waits) | Err(_) => return,
