@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | locks, semaphores, events between threads | [`sync`] | `threading` |
 //! | hand items from thread to thread | [`queue`] | `queue` |
+//! | check code that uses the two in every interleaving | [`model`] | |
 //! | typed messages between processes | [`ipc`] | `multiprocessing.Pipe` |
 //! | run a function in another process | [`process`] | `multiprocessing.Process` |
 //! | run many functions in a few processes | [`pool`] | `multiprocessing.Pool` |
@@ -19,6 +20,7 @@ compile_error!("crewkit builds on Linux with glibc (x86_64-unknown-linux-gnu, aa
 mod primitive;
 mod sys;
 
+pub mod model;
 pub mod queue;
 pub mod sync;
 

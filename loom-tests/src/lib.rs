@@ -1,1 +1,47 @@
-//! Helpers shared by the models.
+//! What the models share: exploring, with the number of executions told.
+//!
+//! Without `cfg(crewkit_loom)` the models are plain tests that run their body once.
+//!
+//! # What is modelled, and what is not
+//!
+//! The models run the shipped lines of `sync` and `queue` and, below them, of `primitive`'s parker and wait list. These
+//! are swapped for loom's own, so their real code is **not** modelled: parking_lot's `Mutex` (around each wait list and
+//! each queue's state), the futex system call, std's thread-local values, and std's atomics themselves. Spinning before
+//! a wait is left out, as it only repeats an attempt. The clock is replaced by "the deadline may have passed at any
+//! look", and the one millisecond after which a waiter is handed a lock by "was overtaken once".
+
+mod plain;
+
+pub use plain::Plain;
+
+use crewkit::model;
+use std::time::Instant;
+
+/// Explores `body` within `LOOM_MAX_PREEMPTIONS`.
+pub fn explore(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    let begin = Instant::now();
+    let executions = model::check(body);
+    println!("model {name}: {executions} executions, {:.1} s", begin.elapsed().as_secs_f64());
+}
+
+/// Explores `body` without a bound on preemptions, whatever the environment says: for small models.
+pub fn exhaust(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    #[cfg(not(crewkit_loom))]
+    explore(name, body);
+    #[cfg(crewkit_loom)]
+    {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let begin = Instant::now();
+        let executions = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&executions);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = None;
+        builder.check(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            body();
+        });
+        let executions = executions.load(Ordering::Relaxed);
+        println!("model {name} (exhaustive): {executions} executions, {:.1} s", begin.elapsed().as_secs_f64());
+    }
+}

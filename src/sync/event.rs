@@ -124,6 +124,12 @@ impl Event {
         self.wait_until(Deadline::after(timeout))
     }
 
+    /// Whether somebody waits, so that a model can tell a wait that has begun. Only under `cfg(crewkit_loom)`.
+    #[cfg(crewkit_loom)]
+    pub fn has_waiters(&self) -> bool {
+        has_waiters(self.word.load(Ordering::Acquire))
+    }
+
     fn wait_until(&self, deadline: Deadline) -> bool {
         let word = self.word.load(Ordering::Acquire);
         is_set(word) || self.wait_slow(number_of_sets(word), deadline)

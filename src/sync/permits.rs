@@ -155,14 +155,18 @@ impl Permits {
     pub(super) fn release_only(&self) -> Result<(), TooMany> {
         match self.word.compare_exchange(0, ONE, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => Ok(()),
-            Err(_) => self.release(1),
+            Err(word) => self.release_from(word, 1),
         }
     }
 
     /// Adds `count` permits, unless there would be more than the limit.
     #[inline]
     pub(super) fn release(&self, count: usize) -> Result<(), TooMany> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        self.release_from(self.word.load(Ordering::Relaxed), count)
+    }
+
+    #[inline]
+    fn release_from(&self, mut word: usize, count: usize) -> Result<(), TooMany> {
         loop {
             if count > self.limit - permits_in(word) {
                 return Err(TooMany);
@@ -180,13 +184,10 @@ impl Permits {
     #[cold]
     fn acquire_slow(&self, need: usize, deadline: Deadline) -> bool {
         let mut spin = Spin::then_yield(YIELDS);
-        loop {
+        // Behind a line there is little to hope for: whoever releases wakes its first.
+        while spin.again() && !has_waiters(self.word.load(Ordering::Relaxed)) {
             if self.try_acquire(need) {
                 return true;
-            }
-            // Behind a line there is little to hope for: whoever releases wakes its first.
-            if has_waiters(self.word.load(Ordering::Relaxed)) || !spin.again() {
-                break;
             }
         }
         let parker = current();

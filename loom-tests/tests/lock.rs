@@ -1,0 +1,137 @@
+//! Models of `sync::Lock`.
+
+use crewkit::model::{Arc, thread};
+use crewkit::sync::{Lock, NotHeld};
+use crewkit_loom_tests::{Plain, exhaust, explore};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_millis(1);
+
+/// Locks, adds one where a race would be seen, unlocks.
+fn add_one(lock: &Lock<Plain>) {
+    lock.lock().add(1);
+}
+
+#[test]
+fn two_exclude_each_other() {
+    exhaust("lock: lock × lock", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let other = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || add_one(&lock)
+        });
+        add_one(&lock);
+        other.join().unwrap();
+        assert_eq!(lock.try_lock().unwrap().get(), 2);
+    });
+}
+
+#[test]
+fn two_waiters_get_through_one_by_one() {
+    explore("lock: held × lock × lock", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let guard = lock.lock();
+        let waiters = [(); 2].map(|()| {
+            let lock = Arc::clone(&lock);
+            thread::spawn(move || add_one(&lock))
+        });
+        guard.add(1);
+        drop(guard);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(lock.try_lock().unwrap().get(), 3);
+    });
+}
+
+#[test]
+fn an_overtaken_waiter_is_handed_the_lock() {
+    explore("lock: (lock, lock) × lock × lock", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let waiters = [(); 2].map(|()| {
+            let lock = Arc::clone(&lock);
+            thread::spawn(move || add_one(&lock))
+        });
+        add_one(&lock);
+        add_one(&lock);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(lock.try_lock().unwrap().get(), 4);
+    });
+}
+
+#[test]
+fn a_timeout_takes_no_wake_up_with_it() {
+    explore("lock: held × lock_timeout × lock", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let guard = lock.lock();
+        let timed = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some())
+        });
+        let patient = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || add_one(&lock)
+        });
+        drop(guard);
+        let added = timed.join().unwrap();
+        patient.join().unwrap();
+        assert_eq!(lock.try_lock().unwrap().get(), 1 + added);
+    });
+}
+
+#[test]
+fn two_timeouts_leave_the_lock_as_it_was() {
+    explore("lock: held × acquire_timeout × acquire_timeout", || {
+        let lock = Arc::new(Lock::default());
+        lock.acquire();
+        let timed = [(); 2].map(|()| {
+            let lock = Arc::clone(&lock);
+            thread::spawn(move || {
+                if lock.acquire_timeout(SOON) {
+                    lock.release().unwrap();
+                }
+            })
+        });
+        lock.release().unwrap();
+        timed.into_iter().for_each(|timed| timed.join().unwrap());
+        assert!(!lock.is_locked());
+        assert!(lock.try_acquire());
+        lock.release().unwrap();
+        assert_eq!(lock.release(), Err(NotHeld));
+    });
+}
+
+#[test]
+fn of_two_releases_one_is_an_error() {
+    explore("lock: release × release × acquire", || {
+        let lock = Arc::new(Lock::default());
+        lock.acquire();
+        let waiter = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || lock.acquire()
+        });
+        let releaser = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || lock.release()
+        });
+        let mine = lock.release();
+        waiter.join().unwrap();
+        let other = releaser.join().unwrap();
+        // Both succeed if the waiter took the lock in between.
+        assert_eq!(mine.is_ok() && other.is_ok(), !lock.is_locked());
+        assert!(mine.is_ok() || other.is_ok());
+    });
+}
+
+#[test]
+fn a_try_succeeds_or_somebody_holds_the_lock() {
+    exhaust("lock: try_lock × try_lock", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let other = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || lock.try_lock().map(|guard| guard.add(1)).is_some()
+        });
+        let mine = lock.try_lock().map(|guard| guard.add(1)).is_some();
+        let other = other.join().unwrap();
+        assert!(mine || other);
+        assert_eq!(lock.try_lock().unwrap().get(), usize::from(mine) + usize::from(other));
+    });
+}

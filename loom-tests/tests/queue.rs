@@ -1,0 +1,236 @@
+//! Models of `queue::Queue`.
+
+use crewkit::model::{Arc, thread};
+use crewkit::queue::{GetError, PutError, Queue, Shutdown, TooManyTaskDone};
+use crewkit_loom_tests::{exhaust, explore};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_millis(1);
+
+fn spawn<I: Send + 'static, T: Send + 'static>(
+    queue: &Arc<Queue<I>>,
+    body: impl FnOnce(&Queue<I>) -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let queue = Arc::clone(queue);
+    thread::spawn(move || body(&queue))
+}
+
+/// Counts its drops; std's counter, as it only counts.
+struct Counted(std::sync::Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_producer_one_consumer_and_a_join() {
+    explore("queue: (put, put, join) × (get, done, get, done), 1 slot", || {
+        let queue = Arc::new(Queue::bounded(1));
+        let consumer = spawn(&queue, |queue| {
+            for item in 1..=2 {
+                assert_eq!(queue.get(), Ok(item));
+                queue.task_done().unwrap();
+            }
+        });
+        queue.put(1).unwrap();
+        queue.put(2).unwrap();
+        queue.join();
+        consumer.join().unwrap();
+        assert_eq!(queue.task_done(), Err(TooManyTaskDone));
+    });
+}
+
+#[test]
+fn of_two_getters_one_gets_the_item_and_one_is_told_of_the_shutdown() {
+    explore("queue: get × get × (put, shutdown)", || {
+        let queue = Arc::new(Queue::unbounded());
+        let getters = [(); 2].map(|()| spawn(&queue, Queue::get));
+        queue.put(7).unwrap();
+        queue.shutdown(Shutdown::Drain);
+        let mut got = getters.map(|getter| getter.join().unwrap().ok());
+        got.sort_unstable();
+        assert_eq!(got, [None, Some(7)]);
+    });
+}
+
+#[test]
+fn two_puts_wake_both_getters() {
+    explore("queue: get × get × (put, put)", || {
+        let queue = Arc::new(Queue::unbounded());
+        let getters = [(); 2].map(|()| spawn(&queue, Queue::get));
+        queue.put(1).unwrap();
+        queue.put(2).unwrap();
+        let got = getters.map(|getter| getter.join().unwrap().unwrap());
+        assert_eq!(got.iter().sum::<i32>(), 3);
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
+fn two_gets_wake_both_putters() {
+    explore("queue: put × put × (get, get, get), 1 slot", || {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.put(0).unwrap();
+        let putters = [1, 2].map(|item| spawn(&queue, move |queue| queue.put(item)));
+        assert_eq!(queue.get(), Ok(0));
+        assert_eq!(queue.get().unwrap() + queue.get().unwrap(), 3);
+        putters.into_iter().for_each(|putter| putter.join().unwrap().unwrap());
+        assert_eq!(queue.try_get(), Err(GetError::Empty));
+    });
+}
+
+#[test]
+fn a_shutdown_releases_both_putters() {
+    explore("queue: put × put × shutdown(Immediate), 1 slot", || {
+        let drops = std::sync::Arc::new(AtomicUsize::new(0));
+        let queue = Arc::new(Queue::bounded(1));
+        queue.put(Counted(std::sync::Arc::clone(&drops))).unwrap();
+        let putters = [(); 2].map(|()| {
+            let item = Counted(std::sync::Arc::clone(&drops));
+            spawn(&queue, |queue| assert!(queue.put(item).is_err_and(|error| error.is_shut_down())))
+        });
+        queue.shutdown(Shutdown::Immediate);
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        assert_eq!(drops.load(Ordering::Relaxed), 3, "each item is dropped once");
+        assert!(queue.is_empty() && queue.is_shut_down());
+        queue.join();
+    });
+}
+
+#[test]
+fn a_timed_out_get_takes_no_wake_up_with_it() {
+    explore("queue: get_timeout × get × put", || {
+        let queue = Arc::new(Queue::unbounded());
+        let timed = spawn(&queue, |queue| match queue.get_timeout(SOON) {
+            Ok(item) => queue.put(item).unwrap(),
+            Err(error) => assert!(error.is_empty()),
+        });
+        let patient = spawn(&queue, Queue::get);
+        queue.put(7).unwrap();
+        timed.join().unwrap();
+        assert_eq!(patient.join().unwrap(), Ok(7));
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
+fn a_timed_out_put_takes_no_wake_up_with_it() {
+    explore("queue: put_timeout × put × (get, get), 1 slot", || {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.put(0).unwrap();
+        let timed = spawn(&queue, |queue| match queue.put_timeout(1, SOON) {
+            Ok(()) => true,
+            Err(error) => error != PutError::Full(1),
+        });
+        let patient = spawn(&queue, |queue| queue.put(2));
+        assert_eq!(queue.get(), Ok(0));
+        let second = queue.get().unwrap();
+        let was_put = timed.join().unwrap();
+        if was_put {
+            assert_eq!(second + queue.get().unwrap(), 3);
+        } else {
+            assert_eq!(second, 2);
+        }
+        patient.join().unwrap().unwrap();
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
+fn put_shutdown_and_join_agree_on_what_is_unfinished() {
+    explore("queue: put × shutdown(Immediate) × join", || {
+        let drops = std::sync::Arc::new(AtomicUsize::new(0));
+        let queue = Arc::new(Queue::unbounded());
+        queue.put(Counted(std::sync::Arc::clone(&drops))).unwrap();
+        let putter = spawn(&queue, {
+            let item = Counted(std::sync::Arc::clone(&drops));
+            move |queue| drop(queue.put(item))
+        });
+        let joiner = spawn(&queue, Queue::join);
+        queue.shutdown(Shutdown::Immediate);
+        putter.join().unwrap();
+        joiner.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 2);
+        assert_eq!(queue.task_done(), Err(TooManyTaskDone));
+    });
+}
+
+#[test]
+fn a_join_outlasts_an_immediate_shutdown_while_a_task_is_in_flight() {
+    explore("queue: (get, done) × shutdown(Immediate) × join", || {
+        let queue = Arc::new(Queue::unbounded());
+        let done = Arc::new(crewkit_loom_tests::Plain::new(0));
+        queue.put(1).unwrap();
+        queue.put(2).unwrap();
+        assert_eq!(queue.get(), Ok(1));
+        let joiner = spawn(&queue, {
+            let done = Arc::clone(&done);
+            move |queue| {
+                queue.join();
+                assert_eq!(done.get(), 1, "join returned before the task was done");
+            }
+        });
+        let stopper = spawn(&queue, |queue| queue.shutdown(Shutdown::Immediate));
+        done.add(1);
+        queue.task_done().unwrap();
+        stopper.join().unwrap();
+        joiner.join().unwrap();
+    });
+}
+
+#[test]
+fn the_last_task_ends_both_joins() {
+    explore("queue: join × join × (done, put)", || {
+        let queue = Arc::new(Queue::unbounded());
+        queue.put(1).unwrap();
+        let joiners = [(); 2].map(|()| spawn(&queue, Queue::join));
+        queue.task_done().unwrap();
+        joiners.into_iter().for_each(|joiner| joiner.join().unwrap());
+    });
+}
+
+#[test]
+fn a_timed_join_takes_no_wake_up_with_it() {
+    explore("queue: join_timeout × join × done", || {
+        let queue = Arc::new(Queue::unbounded());
+        queue.put(1).unwrap();
+        let timed = spawn(&queue, |queue| queue.join_timeout(SOON));
+        let patient = spawn(&queue, Queue::join);
+        queue.task_done().unwrap();
+        patient.join().unwrap();
+        // Either answer is right: the deadline may fall anywhere.
+        let _ = timed.join().unwrap();
+        assert!(queue.join_timeout(SOON));
+    });
+}
+
+#[test]
+fn two_shutdowns_at_once_release_both_getters() {
+    explore("queue: get × get_timeout × shutdown(Drain) × shutdown(Immediate)", || {
+        let queue = Arc::new(Queue::<u8>::unbounded());
+        let getter = spawn(&queue, Queue::get);
+        let timed = spawn(&queue, |queue| queue.get_timeout(SOON));
+        let stopper = spawn(&queue, |queue| queue.shutdown(Shutdown::Drain));
+        queue.shutdown(Shutdown::Immediate);
+        stopper.join().unwrap();
+        assert_eq!(getter.join().unwrap(), Err(GetError::ShutDown));
+        assert!(timed.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn tries_and_looks_agree() {
+    exhaust("queue: try_put × try_put, try_get, len", || {
+        let queue = Arc::new(Queue::bounded(1));
+        let other = spawn(&queue, |queue| queue.try_put(1).is_ok());
+        let mine = queue.try_put(2).is_ok();
+        assert!(mine != other.join().unwrap(), "one slot takes one item");
+        assert!(queue.is_full() && queue.len() == 1);
+        assert_eq!(queue.try_iter().count(), 1);
+        assert!(queue.is_empty() && !queue.is_shut_down());
+        assert_eq!(queue.capacity(), Some(1));
+    });
+}

@@ -1,0 +1,163 @@
+//! Models of `sync::Semaphore`.
+
+use crewkit::model::{self, Arc, thread};
+use crewkit::sync::{Permit, Semaphore};
+use crewkit_loom_tests::{Plain, exhaust, explore};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_millis(1);
+
+fn spawn<T: Send + 'static>(
+    semaphore: &Arc<Semaphore>,
+    body: impl FnOnce(&Semaphore) -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let semaphore = Arc::clone(semaphore);
+    thread::spawn(move || body(&semaphore))
+}
+
+#[test]
+fn a_released_permit_brings_what_was_done_before() {
+    exhaust("semaphore: acquire × release", || {
+        let shared = Arc::new((Semaphore::new(0), Plain::new(0)));
+        let taker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let _permit = shared.0.acquire();
+                assert_eq!(shared.1.get(), 1);
+            }
+        });
+        shared.1.add(1);
+        shared.0.release(1).unwrap();
+        taker.join().unwrap();
+        assert_eq!(shared.0.available(), 1);
+    });
+}
+
+#[test]
+fn permits_released_apart_bring_what_was_done_before_each() {
+    explore("semaphore: acquire_many(2) × release × release", || {
+        let shared = Arc::new((Semaphore::new(0), Plain::new(0), Plain::new(0)));
+        let taker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.0.acquire_many(2).forget();
+                assert_eq!(shared.1.get() + shared.2.get(), 2);
+            }
+        });
+        let releaser = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.2.add(1);
+                shared.0.release(1).unwrap();
+            }
+        });
+        shared.1.add(1);
+        shared.0.release(1).unwrap();
+        taker.join().unwrap();
+        releaser.join().unwrap();
+        assert_eq!(shared.0.available(), 0);
+    });
+}
+
+#[test]
+fn one_release_of_two_wakes_both_waiters() {
+    explore("semaphore: acquire × acquire × release(2)", || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let waiters = [(); 2].map(|()| spawn(&semaphore, |semaphore| semaphore.acquire().forget()));
+        semaphore.release(2).unwrap();
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+#[test]
+fn two_releases_of_one_wake_both_waiters() {
+    explore("semaphore: acquire × acquire × (release, release)", || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let waiters = [(); 2].map(|()| spawn(&semaphore, |semaphore| semaphore.acquire().forget()));
+        semaphore.release(1).unwrap();
+        semaphore.release(1).unwrap();
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+#[test]
+fn a_timeout_takes_no_permit_and_no_wake_up_with_it() {
+    explore("semaphore: acquire_timeout × acquire × release", || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let timed = spawn(&semaphore, |semaphore| drop(semaphore.acquire_timeout(SOON)));
+        let patient = spawn(&semaphore, |semaphore| semaphore.acquire().forget());
+        semaphore.release(1).unwrap();
+        timed.join().unwrap();
+        patient.join().unwrap();
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+#[test]
+fn a_large_waiter_that_gives_up_lets_the_small_one_behind_it_go() {
+    explore("semaphore: acquire_many_timeout(2) × acquire × release", || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let large = spawn(&semaphore, |semaphore| assert!(semaphore.acquire_many_timeout(2, SOON).is_none()));
+        let small = spawn(&semaphore, |semaphore| semaphore.acquire().forget());
+        semaphore.release(1).unwrap();
+        large.join().unwrap();
+        small.join().unwrap();
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+/// The large waiter may be called, overtaken by the small one, go back into line, and be handed its permits in two parts.
+#[test]
+fn an_overtaken_large_waiter_is_handed_what_it_needs() {
+    explore("semaphore: held × acquire_many(2) × acquire", || {
+        let semaphore = Arc::new(Semaphore::new(2));
+        let held = semaphore.acquire();
+        let large = spawn(&semaphore, |semaphore| drop(semaphore.acquire_many(2)));
+        let small = spawn(&semaphore, |semaphore| drop(semaphore.acquire()));
+        drop(held);
+        large.join().unwrap();
+        small.join().unwrap();
+        assert_eq!(semaphore.available(), 2);
+    });
+}
+
+#[test]
+fn an_overtaken_large_waiter_that_gives_up_returns_what_it_was_handed() {
+    explore("semaphore: held × acquire_many_timeout(2) × acquire", || {
+        let semaphore = Arc::new(Semaphore::new(2));
+        let held = semaphore.acquire();
+        let large = spawn(&semaphore, |semaphore| drop(semaphore.acquire_many_timeout(2, SOON)));
+        let small = spawn(&semaphore, |semaphore| drop(semaphore.acquire()));
+        drop(held);
+        large.join().unwrap();
+        small.join().unwrap();
+        assert_eq!(semaphore.available(), 2);
+    });
+}
+
+#[test]
+fn no_try_fails_while_permits_remain() {
+    exhaust("semaphore: try_acquire × try_acquire_many(2)", || {
+        let semaphore = Arc::new(Semaphore::new(3));
+        let other = spawn(&semaphore, |semaphore| semaphore.try_acquire_many(2).map(Permit::forget).is_some());
+        assert!(semaphore.try_acquire().map(Permit::forget).is_some());
+        assert!(other.join().unwrap());
+        assert!(semaphore.try_acquire().is_none());
+    });
+}
+
+#[test]
+fn an_owned_permit_is_given_back_by_another_thread() {
+    explore("semaphore: drop elsewhere × acquire_owned_timeout", || {
+        let semaphore = std::sync::Arc::new(Semaphore::new(1));
+        let permit = semaphore.acquire_owned();
+        let dropper = model::thread::spawn(move || drop(permit));
+        drop(semaphore.acquire_owned_timeout(SOON));
+        dropper.join().unwrap();
+        drop(semaphore.acquire_many_owned(1));
+        assert!(semaphore.try_acquire_owned().is_some());
+        assert_eq!(semaphore.available(), 1);
+    });
+}
