@@ -2,22 +2,21 @@
 //!
 //! # Safety
 //!
-//! In a model a race on the number is found and reported by loom before it happens. On the machine the number is an
-//! atomic, so that a race is no undefined behaviour but a wrong sum.
+//! [`Plain`] claims to be shareable and is not: that nobody races for it is what the models show. loom finds a race and
+//! reports it before it happens; as a plain test, a model has only the interleaving that the machine chose.
 
-#![cfg_attr(crewkit_loom, expect(unsafe_code, reason = "shares a cell whose races loom reports"))]
+#![expect(unsafe_code, reason = "shares a cell, for loom to report its races")]
+
+#[cfg(crewkit_loom)]
+use loom::cell::Cell;
+#[cfg(not(crewkit_loom))]
+use std::cell::Cell;
 
 /// A number to be protected by what is being modelled: where that fails, loom reports a race.
 #[derive(Debug)]
-pub struct Plain(Cell);
-
-#[cfg(crewkit_loom)]
-type Cell = loom::cell::Cell<usize>;
-#[cfg(not(crewkit_loom))]
-type Cell = std::sync::atomic::AtomicUsize;
+pub struct Plain(Cell<usize>);
 
 // SAFETY: see above.
-#[cfg(crewkit_loom)]
 unsafe impl Sync for Plain {}
 
 impl Plain {
@@ -28,18 +27,11 @@ impl Plain {
 
     /// Reads.
     pub fn get(&self) -> usize {
-        #[cfg(crewkit_loom)]
-        return self.0.get();
-        #[cfg(not(crewkit_loom))]
-        return self.0.load(std::sync::atomic::Ordering::Relaxed);
+        self.0.get()
     }
 
     /// Reads, and writes the sum.
     pub fn add(&self, more: usize) {
-        let sum = self.get() + more;
-        #[cfg(crewkit_loom)]
-        self.0.set(sum);
-        #[cfg(not(crewkit_loom))]
-        self.0.store(sum, std::sync::atomic::Ordering::Relaxed);
+        self.0.set(self.get() + more);
     }
 }

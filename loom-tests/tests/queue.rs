@@ -101,6 +101,21 @@ fn a_shutdown_releases_both_putters() {
 }
 
 #[test]
+fn a_drain_releases_both_putters_of_a_full_queue() {
+    explore("queue: put × put × shutdown(Drain), 1 slot", || {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.put(0).unwrap();
+        let putters = [1, 2].map(|item| spawn(&queue, move |queue| queue.put(item)));
+        queue.shutdown(Shutdown::Drain);
+        for putter in putters {
+            assert!(putter.join().unwrap().is_err_and(|error| error.is_shut_down()));
+        }
+        assert_eq!(queue.get(), Ok(0));
+        assert_eq!(queue.get(), Err(GetError::ShutDown));
+    });
+}
+
+#[test]
 fn a_timed_out_get_takes_no_wake_up_with_it() {
     explore("queue: get_timeout × get × put", || {
         let queue = Arc::new(Queue::unbounded());

@@ -2,7 +2,7 @@
 //!
 //! | Piece | On the machine | In a model (`--cfg crewkit_loom`) |
 //! |---|---|---|
-//! | [`AtomicUsize`], [`AtomicU64`] | std | loom |
+//! | [`AtomicUsize`] | std | loom |
 //! | [`Mutex`] | parking_lot (**so its own code is not modelled**) | loom's |
 //! | [`Futex`](platform::Futex) | futex(2) | a loom mutex and condition variable around the word |
 //! | thread-local values, [`thread`](platform::thread) | std | loom |
@@ -36,7 +36,7 @@ mod platform;
 #[cfg(test)]
 pub(crate) use park::foreign;
 pub(crate) use park::{Park, current};
-pub(crate) use platform::{AtomicU64, AtomicUsize, Mutex, MutexGuard, has_passed};
+pub(crate) use platform::{AtomicUsize, Mutex, MutexGuard, has_passed};
 pub(crate) use spin::Spin;
 pub(crate) use wait_list::{Calls, Place, WaitList};
 

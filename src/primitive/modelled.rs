@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 pub(crate) use loom::hint;
 pub(crate) use loom::sync::MutexGuard;
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize};
 pub(crate) use loom::thread_local;
 
 /// Threads, under the names that the machine has too.

@@ -4,7 +4,7 @@ use crate::sys::{clock::Deadline, futex};
 
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use std::hint;
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize};
 pub(crate) use std::thread_local;
 
 /// Threads, under the names that a model has too.

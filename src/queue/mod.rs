@@ -9,6 +9,7 @@
 //! 3.13; where Python raises `Full`, `Empty` or `ShutDown`, there is an `Err` of that name. Between processes use the
 //! type of the same name in `crewkit::ipc`.
 
+mod core;
 mod error;
 mod fifo;
 mod iter;

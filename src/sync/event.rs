@@ -3,25 +3,23 @@
 //! # State
 //!
 //! ```text
-//!   word:  | number of sets, 62 bits | WAITERS | SET |
+//!   word:  | WAITERS | SET |
 //! ```
 //!
 //! | Part | Who changes it |
 //! |---|---|
-//! | `SET`, on; number of sets, up by one with it | anybody while `WAITERS` is clear, else only who holds `waiters` |
+//! | `SET`, on | anybody while `WAITERS` is clear, else only who holds `waiters` |
 //! | `SET`, off | anybody, at any time |
 //! | `WAITERS` | only who holds `waiters`: set exactly while somebody is in line |
 //!
-//! A `wait` notes the number of sets when it begins, and ends when `SET` is on or the number has changed. So a `set`
-//! that is followed by a `clear` at once ends every `wait` begun before it (CPython's gh-57711), also one that was not
-//! in line yet. A `set` that meets `WAITERS` sets and empties the line in one critical section, in which nobody can
-//! line up, so it wakes exactly those that waited.
+//! A `set` that meets `WAITERS` sets and empties the line in one critical section, in which nobody can line up. A
+//! waiter returns because it was called, not because it sees `SET`: so a `set` that is followed by a `clear` at once
+//! wakes all that waited (CPython's gh-57711), and nobody that came after it.
 //!
-//! A `set` cannot slip past a waiter: `WAITERS` is set in the compare-and-swap that finds `SET` off and the number
-//! unchanged. Orderings: `set` releases, also when the event was set already, and every end of a `wait` acquires, in
-//! the word or through the mutex.
+//! A `set` cannot slip past a waiter: `WAITERS` is set in the compare-and-swap that finds `SET` off. Orderings: `set`
+//! releases, also when the event was set already, and every end of a `wait` acquires, in the word or through the mutex.
 
-use crate::primitive::{AtomicU64, Calls, Mutex, MutexGuard, Place, Spin, WaitList, const_on_the_machine};
+use crate::primitive::{AtomicUsize, Calls, Mutex, MutexGuard, Place, Spin, WaitList, const_on_the_machine};
 use crate::primitive::{current, has_passed};
 use crate::sys::clock::Deadline;
 use std::fmt;
@@ -29,25 +27,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-const SET: u64 = 1;
-const WAITERS: u64 = 2;
-const ONE_SET: u64 = 4;
+const SET: usize = 1;
+const WAITERS: usize = 2;
 
-const fn is_set(word: u64) -> bool {
+const fn is_set(word: usize) -> bool {
     word & SET != 0
 }
 
-const fn has_waiters(word: u64) -> bool {
+const fn has_waiters(word: usize) -> bool {
     word & WAITERS != 0
-}
-
-const fn number_of_sets(word: u64) -> u64 {
-    word / ONE_SET
-}
-
-/// Whether a wait that noted `sets` when it began is over.
-const fn has_happened(word: u64, sets: u64) -> bool {
-    is_set(word) || number_of_sets(word) != sets
 }
 
 /// A flag that threads can wait for: Python's `threading.Event`.
@@ -66,7 +54,7 @@ const fn has_happened(word: u64, sets: u64) -> bool {
 /// assert!(ready.is_set());
 /// ```
 pub struct Event {
-    word: AtomicU64,
+    word: AtomicUsize,
     waiters: Mutex<WaitList>,
 }
 
@@ -76,7 +64,7 @@ impl Event {
         ///
         /// A `const fn`, except under `cfg(crewkit_loom)`.
         pub fn new() -> Self {
-            Self { word: AtomicU64::new(0), waiters: Mutex::new(WaitList::new()) }
+            Self { word: AtomicUsize::new(0), waiters: Mutex::new(WaitList::new()) }
         }
     }
 
@@ -90,7 +78,7 @@ impl Event {
     pub fn set(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
         while !has_waiters(word) {
-            match self.word.compare_exchange_weak(word, after_set(word), Ordering::Release, Ordering::Relaxed) {
+            match self.word.compare_exchange_weak(word, word | SET, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -131,14 +119,13 @@ impl Event {
     }
 
     fn wait_until(&self, deadline: Deadline) -> bool {
-        let word = self.word.load(Ordering::Acquire);
-        is_set(word) || self.wait_slow(number_of_sets(word), deadline)
+        self.is_set() || self.wait_slow(deadline)
     }
 
     #[cold]
     fn set_and_wake(&self) {
         let mut waiters = self.waiters.lock();
-        self.update(Ordering::Release, |word| after_set(word) & !WAITERS);
+        self.update(Ordering::Release, |word| (word | SET) & !WAITERS);
         let mut calls = Calls::default();
         while waiters.call_front(&mut calls) {}
         drop(waiters);
@@ -146,10 +133,10 @@ impl Event {
     }
 
     #[cold]
-    fn wait_slow(&self, sets: u64, deadline: Deadline) -> bool {
+    fn wait_slow(&self, deadline: Deadline) -> bool {
         let mut spin = Spin::then_yield(0);
         while spin.again() {
-            if has_happened(self.word.load(Ordering::Acquire), sets) {
+            if self.is_set() {
                 return true;
             }
         }
@@ -157,8 +144,8 @@ impl Event {
         // Declared before the guard, so that in an unwinding the mutex is left first.
         let mut waiting = Waiting { event: self, place: None };
         let mut waiters = self.waiters.lock();
-        let announce = |word| if has_happened(word, sets) { word } else { word | WAITERS };
-        if has_happened(self.update(Ordering::Acquire, announce), sets) {
+        let announce = |word| if is_set(word) { word } else { word | WAITERS };
+        if is_set(self.update(Ordering::Acquire, announce)) {
             return true;
         }
         let place = waiting.place.insert(waiters.enlist(Arc::clone(&parker), ()));
@@ -173,15 +160,10 @@ impl Event {
     }
 
     /// Replaces the word by `next` of it, and answers what it was.
-    fn update(&self, order: Ordering, next: impl Fn(u64) -> u64) -> u64 {
+    fn update(&self, order: Ordering, next: impl Fn(usize) -> usize) -> usize {
         let (Ok(before) | Err(before)) = self.word.fetch_update(order, Ordering::Relaxed, |word| Some(next(word)));
         before
     }
-}
-
-/// The word after a set: one more set, unless it was set already.
-const fn after_set(word: u64) -> u64 {
-    if is_set(word) { word } else { word.wrapping_add(ONE_SET) | SET }
 }
 
 impl Default for Event {
