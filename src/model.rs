@@ -17,20 +17,15 @@
 //! use crewkit::model::{self, Arc};
 //! use crewkit::queue::Queue;
 //!
-//! #[test]
-//! # fn hidden() {}
-//! fn an_item_arrives() {
-//!     model::check(|| {
-//!         let queue = Arc::new(Queue::bounded(1));
-//!         let consumer = model::thread::spawn({
-//!             let queue = Arc::clone(&queue);
-//!             move || queue.get()
-//!         });
-//!         queue.put(7).unwrap();
-//!         assert_eq!(consumer.join().unwrap(), Ok(7));
+//! model::check(|| {
+//!     let queue = Arc::new(Queue::bounded(1));
+//!     let consumer = model::thread::spawn({
+//!         let queue = Arc::clone(&queue);
+//!         move || queue.get()
 //!     });
-//! }
-//! # an_item_arrives();
+//!     queue.put(7).unwrap();
+//!     assert_eq!(consumer.join().unwrap(), Ok(7));
+//! });
 //! ```
 //!
 //! [loom]: https://docs.rs/loom

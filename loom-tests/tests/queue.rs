@@ -3,6 +3,7 @@
 use crewkit::model::{Arc, thread};
 use crewkit::queue::{GetError, PutError, Queue, Shutdown, TooManyTaskDone};
 use crewkit_loom_tests::{exhaust, explore};
+use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ fn spawn<I: Send + 'static, T: Send + 'static>(
 }
 
 /// Counts its drops; std's counter, as it only counts.
-struct Counted(std::sync::Arc<AtomicUsize>);
+struct Counted(StdArc<AtomicUsize>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -85,11 +86,11 @@ fn two_gets_wake_both_putters() {
 #[test]
 fn a_shutdown_releases_both_putters() {
     explore("queue: put × put × shutdown(Immediate), 1 slot", || {
-        let drops = std::sync::Arc::new(AtomicUsize::new(0));
+        let drops = StdArc::new(AtomicUsize::new(0));
         let queue = Arc::new(Queue::bounded(1));
-        queue.put(Counted(std::sync::Arc::clone(&drops))).unwrap();
+        queue.put(Counted(StdArc::clone(&drops))).unwrap();
         let putters = [(); 2].map(|()| {
-            let item = Counted(std::sync::Arc::clone(&drops));
+            let item = Counted(StdArc::clone(&drops));
             spawn(&queue, |queue| assert!(queue.put(item).is_err_and(|error| error.is_shut_down())))
         });
         queue.shutdown(Shutdown::Immediate);
@@ -157,11 +158,11 @@ fn a_timed_out_put_takes_no_wake_up_with_it() {
 #[test]
 fn put_shutdown_and_join_agree_on_what_is_unfinished() {
     explore("queue: put × shutdown(Immediate) × join", || {
-        let drops = std::sync::Arc::new(AtomicUsize::new(0));
+        let drops = StdArc::new(AtomicUsize::new(0));
         let queue = Arc::new(Queue::unbounded());
-        queue.put(Counted(std::sync::Arc::clone(&drops))).unwrap();
+        queue.put(Counted(StdArc::clone(&drops))).unwrap();
         let putter = spawn(&queue, {
-            let item = Counted(std::sync::Arc::clone(&drops));
+            let item = Counted(StdArc::clone(&drops));
             move |queue| drop(queue.put(item))
         });
         let joiner = spawn(&queue, Queue::join);

@@ -1,8 +1,9 @@
 //! Models of `sync::Semaphore`.
 
-use crewkit::model::{self, Arc, thread};
+use crewkit::model::{Arc, thread};
 use crewkit::sync::{Permit, Semaphore};
 use crewkit_loom_tests::{Plain, exhaust, explore};
+use std::sync::Arc as StdArc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -151,9 +152,9 @@ fn no_try_fails_while_permits_remain() {
 #[test]
 fn an_owned_permit_is_given_back_by_another_thread() {
     explore("semaphore: drop elsewhere × acquire_owned_timeout", || {
-        let semaphore = std::sync::Arc::new(Semaphore::new(1));
+        let semaphore = StdArc::new(Semaphore::new(1));
         let permit = semaphore.acquire_owned();
-        let dropper = model::thread::spawn(move || drop(permit));
+        let dropper = thread::spawn(move || drop(permit));
         drop(semaphore.acquire_owned_timeout(SOON));
         dropper.join().unwrap();
         drop(semaphore.acquire_many_owned(1));

@@ -42,11 +42,12 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
 }
 
 impl<T> Watched<'_, T> {
-    /// Waits until the thread sleeps in the kernel, as it does in a blocking call.
+    /// Waits until the thread sleeps in the kernel, as it does in a blocking call, or has ended, as it may if the call
+    /// is a timed one.
     pub(crate) fn until_asleep(&self) {
         let begin = Instant::now();
         loop {
-            let stat = fs::read_to_string(&self.stat).expect("the thread lives, it was to block");
+            let Ok(stat) = fs::read_to_string(&self.stat) else { return };
             let (_, after_name) = stat.rsplit_once(") ").expect("proc(5): the name stands in brackets");
             if after_name.starts_with('S') {
                 return;
