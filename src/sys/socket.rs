@@ -28,13 +28,13 @@ use super::error::{during, retry};
 /// How many descriptors the kernel carries in one record (SCM_MAX_FD).
 pub(crate) const MAX_FDS_PER_RECORD: usize = 253;
 
-/// Room for the control message that carries [`MAX_FDS_PER_RECORD`] descriptors.
+/// Room for the control message that carries [`MAX_FDS_PER_RECORD`] descriptors, and for those that say who sent it.
 const CONTROL_SPACE: usize = {
     let payload = MAX_FDS_PER_RECORD * size_of::<RawFd>();
     #[expect(clippy::cast_possible_truncation, reason = "1,012 bytes")]
     // SAFETY: CMSG_SPACE only computes; it is declared unsafe because libc declares all its functions so.
     let space = unsafe { libc::CMSG_SPACE(payload as u32) };
-    space as usize
+    space as usize + 128
 };
 
 /// What one call of [`recv_record`] took from the socket.
@@ -189,7 +189,12 @@ fn receive(fd: BorrowedFd<'_>, parts: &mut [libc::iovec]) -> io::Result<Received
     })
 }
 
-/// Gives each descriptor in the control data of a message just received its owner. Called once per message.
+/// SCM_PIDFD, which libc does not name yet. Whoever made our socket may have asked (SO_PASSPIDFD) that each record bring a
+/// descriptor of its sender; unowned, they would pile up until this process can open no more.
+const SCM_PIDFD: i32 = 4;
+
+/// Gives each descriptor in the control data of a message just received its owner, and returns those that were sent.
+/// Called once per message.
 fn take_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
     // SAFETY: the kernel filled msg_control up to msg_controllen.
@@ -197,7 +202,8 @@ fn take_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     while !cursor.is_null() {
         // SAFETY: a non-null cursor points to a whole header inside the control data, which is aligned for one.
         let header = unsafe { cursor.read() };
-        if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
+        if header.cmsg_level == libc::SOL_SOCKET && matches!(header.cmsg_type, libc::SCM_RIGHTS | SCM_PIDFD) {
+            let sent = fds.len();
             // SAFETY: CMSG_LEN only computes.
             let empty = unsafe { libc::CMSG_LEN(0) } as usize;
             let count = header.cmsg_len.saturating_sub(empty) / size_of::<RawFd>();
@@ -211,6 +217,9 @@ fn take_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
                 let raw = unsafe { slot.read_unaligned() };
                 // SAFETY: the kernel opened this descriptor for this message, and nobody else has seen its number.
                 fds.push(unsafe { OwnedFd::from_raw_fd(raw) });
+            }
+            if header.cmsg_type == SCM_PIDFD {
+                fds.truncate(sent);
             }
         }
         // SAFETY: the cursor points into the control data of this message.
@@ -314,6 +323,31 @@ mod tests {
         assert_eq!(receive_all(&b).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         send(&a, b"x", &fds[1..]).unwrap();
         assert_eq!(receive_all(&b).unwrap().1.fds.len(), MAX_FDS_PER_RECORD);
+    }
+
+    #[test]
+    fn descriptors_that_nobody_sent_are_closed() {
+        const SO_PASSPIDFD: i32 = 76;
+        let (a, b) = seqpacket_pair().unwrap();
+        let (on, len): (i32, libc::socklen_t) = (1, 4);
+        // SAFETY: the option's value is an int, which lives during the call.
+        let set =
+            unsafe { libc::setsockopt(b.as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, (&raw const on).cast(), len) };
+        if Errno::result(set) == Err(Errno::ENOPROTOOPT) {
+            return; // Linux before 6.5 has no such descriptors.
+        }
+        let pidfds = || {
+            let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+            let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+            links.filter(|link| link.to_string_lossy().contains("pidfd")).count()
+        };
+        let before = pidfds();
+        for _ in 0..50 {
+            send(&a, b"x", &[a.as_fd()]).unwrap();
+            assert_eq!(receive_all(&b).unwrap().1.fds.len(), 1);
+        }
+        // Other tests of this program have a few of their own.
+        assert!(pidfds() < before + 40);
     }
 
     #[test]
