@@ -104,15 +104,46 @@ impl std::error::Error for DecodeError {}
 
 /// Serialises a value. May be called from inside another value's `Serialize`: each parcel has its own descriptors.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Parcel, EncodeError> {
-    let scope = table::Encoding::begin()?;
-    let written = postcard::to_extend(value, Vec::with_capacity(64));
-    let table::Attached { fds, moving } = scope.finish()?;
-    match written {
-        Ok(bytes) => Ok(Parcel { bytes, fds, moving }),
-        Err(error) => {
-            let name = std::any::type_name::<T>();
-            Err(EncodeError::NotSerializable(format!("a value of type {name} cannot be serialised: {error}")))
-        }
+    let mut bytes = Vec::with_capacity(64);
+    let parcel = encode_onto(value, &mut bytes)?;
+    Ok(Parcel { bytes, ..parcel })
+}
+
+/// [`encode`], at the end of `bytes`; the parcel has the descriptors and no bytes of its own. After an error `bytes` is
+/// as it was.
+pub(crate) fn encode_onto<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<Parcel, EncodeError> {
+    let before = bytes.len();
+    let encoded = (|| {
+        let scope = table::Encoding::begin()?;
+        let written = postcard::serialize_with_flavor(value, Onto(bytes));
+        let table::Attached { fds, moving } = scope.finish()?;
+        let name = || std::any::type_name::<T>();
+        written.map_err(|error| {
+            EncodeError::NotSerializable(format!("a value of type {} cannot be serialised: {error}", name()))
+        })?;
+        Ok(Parcel { bytes: Vec::new(), fds, moving })
+    })();
+    encoded.inspect_err(|_| bytes.truncate(before))
+}
+
+/// postcard's output, at the end of what is there.
+struct Onto<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Onto<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 

@@ -19,9 +19,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{DecodeError, EncodeError, MAX_FDS_PER_RECORD, Moving};
 
+/// Nearly all values have no descriptors, and then a frame is a word: a map of numbers pushes two for each of them.
 enum Frame {
-    Encoding { fds: Vec<OwnedFd>, moving: Vec<Box<dyn Moving>>, refused: Option<EncodeError> },
-    Decoding { fds: Vec<Option<OwnedFd>>, refused: Option<&'static str> },
+    Encoding(Option<Box<Given>>),
+    Decoding(Option<Box<Wanted>>),
+}
+
+/// What came of descriptors in a value being serialised.
+#[derive(Default)]
+struct Given {
+    attached: Attached,
+    refused: Option<EncodeError>,
+}
+
+/// What came of descriptors in a value being deserialised.
+#[derive(Default)]
+struct Wanted {
+    fds: Vec<Option<OwnedFd>>,
+    refused: Option<&'static str>,
 }
 
 thread_local! {
@@ -64,6 +79,7 @@ fn pop() -> Option<Frame> {
 }
 
 /// What the code of a value attached to its message.
+#[derive(Default)]
 pub(super) struct Attached {
     pub(super) fds: Vec<OwnedFd>,
     pub(super) moving: Vec<Box<dyn Moving>>,
@@ -74,16 +90,18 @@ pub(super) struct Encoding(Scope);
 
 impl Encoding {
     pub(super) fn begin() -> Result<Self, EncodeError> {
-        let frame = Frame::Encoding { fds: Vec::new(), moving: Vec::new(), refused: None };
-        Scope::push(frame).map(Self).ok_or_else(|| EncodeError::NotSerializable(GONE.to_owned()))
+        Scope::push(Frame::Encoding(None)).map(Self).ok_or_else(|| EncodeError::NotSerializable(GONE.to_owned()))
     }
 
     /// What was attached, or why something could not be.
     pub(super) fn finish(self) -> Result<Attached, EncodeError> {
         match self.0.pop() {
-            Some(Frame::Encoding { fds, moving, refused: None }) => Ok(Attached { fds, moving }),
-            Some(Frame::Encoding { refused: Some(why), .. }) => Err(why),
-            Some(Frame::Decoding { .. }) | None => Err(EncodeError::NotSerializable(GONE.to_owned())),
+            Some(Frame::Encoding(None)) => Ok(Attached::default()),
+            Some(Frame::Encoding(Some(given))) => match given.refused {
+                None => Ok(given.attached),
+                Some(why) => Err(why),
+            },
+            Some(Frame::Decoding(_)) | None => Err(EncodeError::NotSerializable(GONE.to_owned())),
         }
     }
 }
@@ -93,15 +111,16 @@ pub(super) struct Decoding(Scope);
 
 impl Decoding {
     pub(super) fn begin(fds: Vec<OwnedFd>) -> Result<Self, DecodeError> {
-        let fds = fds.into_iter().map(Some).collect();
-        Scope::push(Frame::Decoding { fds, refused: None }).map(Self).ok_or_else(|| DecodeError(GONE.to_owned()))
+        let wanted =
+            (!fds.is_empty()).then(|| Box::new(Wanted { fds: fds.into_iter().map(Some).collect(), refused: None }));
+        Scope::push(Frame::Decoding(wanted)).map(Self).ok_or_else(|| DecodeError(GONE.to_owned()))
     }
 
     /// Closes what was not claimed; says why a claim was refused.
     pub(super) fn finish(self) -> Option<&'static str> {
         match self.0.pop() {
-            Some(Frame::Decoding { refused, .. }) => refused,
-            Some(Frame::Encoding { .. }) | None => Some(GONE),
+            Some(Frame::Decoding(wanted)) => wanted.and_then(|wanted| wanted.refused),
+            Some(Frame::Encoding(_)) | None => Some(GONE),
         }
     }
 }
@@ -112,20 +131,21 @@ pub(in crate::ipc) fn attach<E: serde::ser::Error>(
     make: impl FnOnce() -> Result<(OwnedFd, Option<Box<dyn Moving>>), EncodeError>,
 ) -> Result<u32, E> {
     let count = with_top(|frame| match frame {
-        Frame::Encoding { fds, .. } => Some(fds.len()),
-        Frame::Decoding { .. } => None,
+        Frame::Encoding(given) => Some(given.as_ref().map_or(0, |given| given.attached.fds.len())),
+        Frame::Decoding(_) => None,
     });
     let Some(count) = count.flatten() else { return Err(E::custom(NOT_HERE)) };
     let made = if count < MAX_FDS_PER_RECORD { make() } else { Err(EncodeError::TooManyFds) };
     let message = made.as_ref().err().map(ToString::to_string);
     with_top(|frame| {
-        let Frame::Encoding { fds, moving, refused } = frame else { return };
+        let Frame::Encoding(given) = frame else { return };
+        let given = given.get_or_insert_default();
         match made {
             Ok((fd, handle)) => {
-                fds.push(fd);
-                moving.extend(handle);
+                given.attached.fds.push(fd);
+                given.attached.moving.extend(handle);
             }
-            Err(error) => *refused = refused.take().or(Some(error)),
+            Err(error) => given.refused = given.refused.take().or(Some(error)),
         }
     });
     match (message, u32::try_from(count)) {
@@ -141,14 +161,15 @@ pub(in crate::ipc) fn claim<E: serde::de::Error>(
     check: impl FnOnce(BorrowedFd<'_>) -> Result<(), &'static str>,
 ) -> Result<OwnedFd, E> {
     let claimed = with_top(|frame| {
-        let Frame::Decoding { fds, refused } = frame else { return Err(NOT_HERE) };
-        let slot = usize::try_from(index).ok().and_then(|index| fds.get_mut(index));
+        let Frame::Decoding(wanted) = frame else { return Err(NOT_HERE) };
+        let wanted = wanted.get_or_insert_default();
+        let slot = usize::try_from(index).ok().and_then(|index| wanted.fds.get_mut(index));
         let claimed = match slot.map(Option::take) {
             Some(Some(fd)) => check(fd.as_fd()).map(|()| fd),
             Some(None) => Err("it uses a descriptor twice"),
             None => Err("it refers to a descriptor that did not come with it"),
         };
-        *refused = refused.or(claimed.as_ref().err().copied());
+        wanted.refused = wanted.refused.or(claimed.as_ref().err().copied());
         claimed
     });
     claimed.unwrap_or(Err(NOT_HERE)).map_err(E::custom)
