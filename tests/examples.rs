@@ -72,7 +72,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn writer_of(fifo: &Path) -> File {
     const ENXIO: i32 = 6;
     wait_for("a reader of the fifo", || {
-        match OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo) {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(fifo) {
             Err(error) if error.raw_os_error() == Some(ENXIO) => None,
             opened => Some(opened.unwrap()),
         }

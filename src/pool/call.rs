@@ -1,5 +1,6 @@
 //! One call's options, and the ways to call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -107,14 +108,11 @@ impl<'p> Call<'p> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        let results = self.map_results(f, items);
-        let Some(index) = results.iter().position(Result::is_err) else {
-            return Ok(results.into_iter().filter_map(Result::ok).collect());
-        };
-        let mut first = None;
-        let results = results.into_iter().map(|result| result.map_err(|error| first.get_or_insert(error).clone()).ok());
-        let results = results.collect();
-        Err(MapError { index, error: first.unwrap_or(TaskError::Taken), results })
+        let (results, errors) = self.collect(f, items);
+        match errors.into_iter().min_by_key(|(index, _)| *index) {
+            None => Ok(results.into_iter().flatten().collect()),
+            Some((index, error)) => Err(MapError { index, error, results }),
+        }
     }
 
     /// [`Pool::map_results`].
@@ -129,19 +127,34 @@ impl<'p> Call<'p> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
+        let (results, errors) = self.collect(f, items);
+        let mut errors: BTreeMap<usize, TaskError> = errors.into_iter().collect();
+        let results = results.into_iter().enumerate();
+        // Each item has a result or an error.
+        results.map(|(index, result)| result.ok_or_else(|| errors.remove(&index).unwrap_or(TaskError::Taken))).collect()
+    }
+
+    /// The results by index, and apart from them the errors with theirs.
+    fn collect<F, A, R, I>(self, f: F, items: I) -> (Vec<Option<R>>, Vec<(usize, TaskError)>)
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
         let items = items.into_iter();
         match items.size_hint() {
-            (low, Some(high)) if low == high => self.map_known(f, items, low),
+            // If it says so wrongly, only the chunks are odd.
+            (low, Some(high)) if low == high => self.collect_known(f, items, low),
             _ => {
                 let items: Vec<A> = items.collect();
                 let count = items.len();
-                self.map_known(f, items.into_iter(), count)
+                self.collect_known(f, items.into_iter(), count)
             }
         }
     }
 
-    /// A map over an iterator that says how many items it has. If it says so wrongly, only the chunks are odd.
-    fn map_known<F, A, R, I>(self, f: F, items: I, count: usize) -> Vec<Result<R, TaskError>>
+    fn collect_known<F, A, R, I>(self, f: F, items: I, count: usize) -> (Vec<Option<R>>, Vec<(usize, TaskError)>)
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
@@ -149,15 +162,18 @@ impl<'p> Call<'p> {
         I: Iterator<Item = A>,
     {
         let chunksize = self.chunksize.unwrap_or_else(|| count.div_ceil(CHUNKS_PER_WORKER * self.pool.workers).max(1));
-        let mut feed = Feed::new(self.pool, f, items, chunksize, usize::MAX, self.retries);
-        let mut results: Vec<Option<Result<R, TaskError>>> = Vec::with_capacity(count);
-        while let Some((index, result)) = feed.next() {
+        let mut results: Vec<Option<R>> = Vec::new();
+        let mut errors = Vec::new();
+        Feed::new(self.pool, f, items, chunksize, usize::MAX, self.retries).drain(|index, result| {
             if results.len() <= index {
                 results.resize_with(index + 1, || None);
             }
-            results[index] = Some(result);
-        }
-        results.into_iter().flatten().collect()
+            match result {
+                Ok(result) => results[index] = Some(result),
+                Err(error) => errors.push((index, error)),
+            }
+        });
+        (results, errors)
     }
 
     /// [`Pool::imap`].

@@ -13,7 +13,7 @@ use super::inbox::{Delivery, Inbox};
 use super::job::Job;
 use super::pool::Pool;
 use super::protocol::push_argument;
-use crate::ipc::parcel::{self, Parcel};
+use crate::ipc::parcel::{self, EncodeError, Parcel};
 use crate::process::function::Function;
 use crate::sys::clock::Deadline;
 
@@ -69,16 +69,28 @@ where
             if let Some(result) = self.back.pop_front() {
                 return Some(result);
             }
-            if self.outstanding == 0 {
-                return None;
-            }
-            let delivery = self.inbox.take(Deadline::NEVER)?;
-            let (back, outstanding) = (&mut self.back, &mut self.outstanding);
-            delivery.open(|index, result| {
-                *outstanding -= 1;
-                back.push_back((index, result));
-            });
+            let delivery = self.receive()?;
+            delivery.open(|index, result| self.back.push_back((index, result)));
         }
+    }
+
+    /// Gives every result with its item's index to `each`, in the order in which they come.
+    pub(super) fn drain(mut self, mut each: impl FnMut(usize, Result<R, TaskError>)) {
+        loop {
+            self.top_up(0);
+            let Some(delivery) = self.receive() else { return };
+            delivery.open(&mut each);
+        }
+    }
+
+    /// Waits for what comes back next; `None` if nothing is on its way.
+    fn receive(&mut self) -> Option<Delivery> {
+        if self.outstanding == 0 {
+            return None;
+        }
+        let delivery = self.inbox.take(Deadline::NEVER)?;
+        self.outstanding -= delivery.count();
+        Some(delivery)
     }
 
     /// Sends items for as long as more may be on their way.
@@ -94,18 +106,29 @@ where
 
     /// Takes items for one chunk and sends them; false if there were none.
     fn send_chunk(&mut self) -> bool {
+        if self.chunksize == 1 {
+            let item = self.items.next();
+            return item.is_some_and(|item| {
+                self.next += 1;
+                self.send_alone(self.next - 1, parcel::encode(&item));
+                true
+            });
+        }
         let (first, mut body, mut count) = (self.next, Vec::new(), 0);
         while count < self.chunksize && body.len() < CHUNK_BYTES {
             let Some(item) = self.items.next() else { break };
             self.next += 1;
-            match parcel::encode(&item) {
-                Ok(parcel) if self.chunksize > 1 && parcel.fds.is_empty() && parcel.bytes.len() < CHUNK_BYTES => {
-                    push_argument(&mut body, &parcel.bytes);
-                    count += 1;
-                }
+            let before = body.len();
+            match push_argument(&mut body, |body| parcel::encode_onto(&item, body)) {
+                Ok((length, parcel)) if length < CHUNK_BYTES && parcel.fds.is_empty() => count += 1,
                 alone => {
+                    let alone = alone.map(|(length, mut parcel)| {
+                        parcel.bytes = body.split_off(body.len() - length);
+                        parcel
+                    });
+                    body.truncate(before);
                     self.send_several(first, body, count);
-                    self.send_alone(self.next - 1, alone.map_err(|error| error.to_string()));
+                    self.send_alone(self.next - 1, alone);
                     return true;
                 }
             }
@@ -131,7 +154,7 @@ where
         }
     }
 
-    fn send_alone(&mut self, index: usize, parcel: Result<Parcel, String>) {
+    fn send_alone(&mut self, index: usize, parcel: Result<Parcel, EncodeError>) {
         match parcel {
             Ok(mut parcel) => {
                 let (bytes, fds) = (std::mem::take(&mut parcel.bytes), std::mem::take(&mut parcel.fds));
@@ -140,7 +163,7 @@ where
                 });
                 parcel.commit();
             }
-            Err(why) => self.fail(index, 1, TaskError::BadArgument(why)),
+            Err(error) => self.fail(index, 1, TaskError::BadArgument(error.to_string())),
         }
     }
 

@@ -33,6 +33,14 @@ impl Delivery {
         }
     }
 
+    /// How many items it speaks of.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::One { .. } => 1,
+            Self::Several { count, .. } | Self::Undone { count, .. } => *count,
+        }
+    }
+
     /// Whether it is one item's result, and a returned one.
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::One { ending: Ending::Returned, .. })

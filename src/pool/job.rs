@@ -97,8 +97,9 @@ impl Work for Job {
             let argument = parts.next().map(|part| body[part].to_vec()).unwrap_or_default();
             return Self::single(function, argument, Vec::new(), retries, first, inbox);
         }
-        let mut several = Vec::new();
-        parts.for_each(|part| protocol::push_argument(&mut several, &body[part]));
+        // As they stand, with their lengths before them.
+        let (start, end) = parts.fold((usize::MAX, 0), |(start, _), part| (start.min(part.start - 4), part.end));
+        let several = body.get(start..end).unwrap_or_default().to_vec();
         Self::several(function, several, items.end - items.start, retries, first, inbox)
     }
 }

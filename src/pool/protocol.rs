@@ -89,10 +89,18 @@ pub(super) fn unseal<T: DeserializeOwned>(message: &mut Vec<u8>) -> Result<T, No
     Ok(trailer)
 }
 
-/// Appends an argument to a body of several.
-pub(super) fn push_argument(body: &mut Vec<u8>, bytes: &[u8]) {
-    body.extend_from_slice(&length_of(bytes).to_le_bytes());
-    body.extend_from_slice(bytes);
+/// Appends what `write` writes to a body of several, as an argument; says how long it is.
+pub(super) fn push_argument<T, E>(
+    body: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+) -> Result<(usize, T), E> {
+    let start = body.len() + 4;
+    body.extend_from_slice(&[0; 4]);
+    let written = write(body)?;
+    let argument = &body[start..];
+    let (length, field) = (argument.len(), length_of(argument).to_le_bytes());
+    body[start - 4..start].copy_from_slice(&field);
+    Ok((length, written))
 }
 
 /// Appends a result to a body of several.
@@ -102,9 +110,8 @@ pub(super) fn push_result(body: &mut Vec<u8>, ending: Ending, bytes: &[u8]) {
     body.extend_from_slice(bytes);
 }
 
-/// Items this long never share a message, so their length fits.
+/// Longer items never share a message: whoever appends one takes it out again.
 fn length_of(bytes: &[u8]) -> u32 {
-    debug_assert!(u32::try_from(bytes.len()).is_ok());
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
@@ -160,7 +167,10 @@ mod tests {
     fn several_items_are_found_again_and_a_torn_body_ends_the_list() {
         let mut body = Vec::new();
         let parts: [&[u8]; 3] = [b"one", b"", b"three"];
-        parts.iter().for_each(|part| push_argument(&mut body, part));
+        for part in parts {
+            let pushed = push_argument(&mut body, |body| Ok::<_, Nonsense>(body.extend_from_slice(part)));
+            assert_eq!(pushed, Ok((part.len(), ())));
+        }
         let found: Vec<&[u8]> = arguments(&body).map(|range| &body[range]).collect();
         assert_eq!(found, parts);
         assert_eq!(arguments(&body[..body.len() - 1]).count(), 2);
