@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         ("the_end_is_seen_although_other_children_live", the_end_is_seen_although_other_children_live),
         ("an_inherited_end_is_foreign_until_it_is_adopted", an_inherited_end_is_foreign_until_it_is_adopted),
         ("a_forked_closure_owns_the_ends_that_it_captured", a_forked_closure_owns_the_ends_that_it_captured),
+        ("a_forked_closure_owns_one_of_two_ends", a_forked_closure_owns_one_of_two_ends),
         ("ends_travel_in_arguments_and_results", ends_travel_in_arguments_and_results),
         ("an_end_sent_to_a_process_that_dies_is_closed", an_end_sent_to_a_process_that_dies_is_closed),
         ("no_descriptor_leaks", no_descriptor_leaks),
@@ -172,15 +173,36 @@ fn an_inherited_end_is_foreign_until_it_is_adopted() {
 
 fn a_forked_closure_owns_the_ends_that_it_captured() {
     let (near, far) = pipe::<u8, u8>().unwrap();
-    let process = Process::fork(move || {
+    let mut process = Process::fork(move || {
         let child = fork(|| assert!(matches!(far.send(&1), Err(SendError::ForeignProcess))));
         assert_eq!(child.exit_code(), 0, "a grandchild forked past crewkit owns nothing");
-        far.send(&(far.recv().unwrap() + 1)).unwrap();
+        assert!(!wait(&[&far], SOON).unwrap().is_empty());
+        let mut sum = 0;
+        while let Ok(number) = far.recv() {
+            sum += number;
+            far.send(&sum).unwrap();
+        }
+        sum
+    })
+    .unwrap();
+    for (number, sum) in [(1, 1), (2, 3)] {
+        near.send(&number).unwrap();
+        assert_eq!(near.recv_timeout(SOON).unwrap(), sum);
+    }
+    near.close();
+    assert_eq!(process.join_timeout(SOON).unwrap(), Some(3), "it holds a copy of the other end, and must not");
+}
+
+fn a_forked_closure_owns_one_of_two_ends() {
+    let (near, far) = pipe::<u8, u8>().unwrap();
+    let process = Process::fork(|| {
+        far.send(&1).unwrap();
+        assert!(matches!(near.recv(), Err(RecvError::ForeignProcess)));
     });
-    near.send(&1).unwrap();
-    assert_eq!(near.recv_timeout(SOON).unwrap(), 2);
+    assert_eq!(near.recv_timeout(SOON).unwrap(), 1);
     process.unwrap().join().unwrap();
-    assert!(near.recv_timeout(SOON).unwrap_err().is_closed());
+    far.send(&2).unwrap();
+    assert_eq!(near.recv_timeout(SOON).unwrap(), 2, "this process's ends are untouched");
 }
 
 type End = Connection<u8, u8>;

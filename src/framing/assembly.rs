@@ -210,6 +210,47 @@ mod tests {
         }
     }
 
+    /// Whatever comes, a message is whole only if its chunks since FIRST are what it announced.
+    #[test]
+    fn no_sequence_of_chunks_makes_a_whole_of_parts() {
+        const SMALL: u64 = 6;
+        let mut random = 0x2545_F491_4F6C_DD1D_u64;
+        let mut below = |n: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % n
+        };
+        let mut assembly = Assembly::new(SMALL);
+        let mut since_first: Vec<Header> = Vec::new();
+        let (mut whole, mut refused) = (0, 0);
+        for _ in 0..300_000 {
+            let (first, last) = (below(3) == 0, below(3) == 0);
+            let kind = if below(8) == 0 { Kind::Bytes } else { Kind::Value };
+            let header =
+                Header { len: below(4).try_into().unwrap(), first, last, kind, fds: 0, total: below(SMALL + 2) };
+            if first {
+                since_first.clear();
+            }
+            since_first.push(header);
+            match assembly.accept(&header) {
+                Ok((Place::Start | Place::End, true)) => {
+                    whole += 1;
+                    assert!(since_first[0].first, "no beginning: {since_first:?}");
+                    assert!(since_first.iter().all(|h| (h.total, h.kind) == (header.total, header.kind)));
+                    assert!(since_first[..since_first.len() - 1].iter().all(|h| !h.last));
+                    assert_eq!(since_first.iter().map(|h| h.len as u64).sum::<u64>(), header.total);
+                    assert!(header.total <= SMALL);
+                }
+                Ok((Place::Nowhere, complete)) => assert!(!complete),
+                Ok((_, false)) => assert!(!last && assembly.is_inside()),
+                Err(_) => refused += 1,
+            }
+            assert!(!(last && assembly.is_inside()), "LAST must end what is held");
+        }
+        assert!(whole > 1000 && refused > 1000, "{whole} whole, {refused} refused");
+    }
+
     #[test]
     fn a_message_given_up_by_the_receiver_is_skipped() {
         let mut assembly = Assembly::new(LIMIT as u64);

@@ -101,6 +101,29 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_decoded_is_what_was_encoded() {
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut accepted = 0;
+        for _ in 0..200_000 {
+            let mut raw = [0; HEADER_LEN];
+            for byte in &mut raw {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                *byte = random.to_le_bytes()[3];
+            }
+            // Noise alone would hardly ever get past the magic number and the length.
+            raw[2..4].fill(0);
+            raw[6..8].copy_from_slice(&MAGIC.to_le_bytes());
+            if let Ok(header) = Header::decode(&raw) {
+                assert_eq!(header.encode(), raw);
+                accepted += 1;
+            }
+        }
+        assert!(accepted > 1000);
+    }
+
+    #[test]
     fn every_rule_about_a_single_header_is_enforced() {
         type Damage = fn(&mut [u8; HEADER_LEN]);
         let broken: [(&str, Damage); 6] = [

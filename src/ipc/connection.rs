@@ -33,7 +33,9 @@ use crate::sys::socket::{is_seqpacket, seqpacket_pair};
 /// ```
 pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
     let (one, other) = seqpacket_pair()?;
-    Ok((Connection::from(one), Connection::from(other)))
+    let (one, other) = (Connection::from(one), Connection::from(other));
+    Endpoint::pair(one.endpoint(), other.endpoint());
+    Ok((one, other))
 }
 
 /// One end of a [`pipe`]: sends values of type `S`, receives values of type `R` (Python's
@@ -48,9 +50,10 @@ pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
 /// but not shared by two; [`split`](Self::split) it for that.
 ///
 /// The closure of [`Process::fork`](crate::process::Process::fork) owns the ends that it captures, and the forking
-/// process should have let go of them: capture by `move`. In a process forked in any other way inherited ends answer
-/// [`SendError::ForeignProcess`] and [`RecvError::ForeignProcess`]. A forked process also inherits the ends that it does
-/// not use, and for as long as it holds one, the other side of that does not see the end of the stream.
+/// process should have let go of them: capture by `move`. Of two ends of one connection it owns the one that it uses
+/// first; the other is the forking process's. In a process forked in any other way inherited ends answer
+/// [`SendError::ForeignProcess`] and [`RecvError::ForeignProcess`]. A forked process also inherits the ends that it has
+/// no use for, and for as long as it lives, their other sides do not see the end of the stream.
 ///
 /// Values go through postcard: types that need a self-describing format (`#[serde(untagged)]`, `flatten`,
 /// `skip_serializing_if`) cannot be received. A long `Vec<u8>` in a value is handled byte by byte; use
@@ -61,6 +64,10 @@ pub struct Connection<S, R> {
 }
 
 impl<S, R> Connection<S, R> {
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.outgoing.endpoint
+    }
+
     /// Sends a value (Python: `send`).
     ///
     /// The receiver gets it whole or not at all. Handles in the value that can have one owner (ends of connections) are
@@ -261,13 +268,13 @@ impl<S, R> From<OwnedFd> for Connection<S, R> {
 /// find something. One case is silent: a message that a call refused and kept (`WrongKind`, `BufferTooShort`).
 impl<S, R> AsFd for Connection<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.outgoing.endpoint.as_fd()
+        self.endpoint().as_fd()
     }
 }
 
 impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Connection").field(&self.outgoing.endpoint).finish()
+        f.debug_tuple("Connection").field(self.endpoint()).finish()
     }
 }
 
@@ -275,9 +282,10 @@ impl<S, R> fmt::Debug for Connection<S, R> {
 /// a part of a message is held.
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        // Invariant 9: what was received of a message would stay behind.
         let index = attach(|| match self.incoming.holds_something() {
             true => Err(EncodeError::NotSerializable(HOLDS_SOMETHING.to_owned())),
-            false => self.outgoing.endpoint.hand_over(),
+            false => self.endpoint().hand_over(),
         })?;
         serializer.serialize_u32(index)
     }

@@ -12,9 +12,10 @@
 //! `AsFd` lends it out for as long as the end lives, and the other side must see the end of the stream as soon as the
 //! new owner is gone. The dead socket is made before anything is sent, so that moving cannot fail half-way.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::parcel::{EncodeError, Moving};
 use crate::sys::generation;
@@ -23,15 +24,18 @@ use crate::sys::socket::{dead_socket, duplicate, replace};
 const OWN: u8 = 0;
 const SENDING: u8 = 1;
 const MOVED: u8 = 2;
+/// Severed: the other process's end, after a fork.
+const FOREIGN: u8 = 3;
 
 /// Shared by the halves of a connection, and by the message in which it is being sent.
-#[derive(Debug)]
 pub(super) struct Endpoint {
     fd: OwnedFd,
     /// See the module. An atomic, because a message may be sent by another thread than serialised it.
     state: AtomicU8,
-    /// The fork generation in which it was made.
-    made: u32,
+    /// The fork generation whose end this is.
+    owner: AtomicU32,
+    /// The other end, if both were made here.
+    other: OnceLock<Weak<Self>>,
 }
 
 /// Why an end cannot be used.
@@ -45,21 +49,56 @@ pub(super) enum Gone {
 
 impl Endpoint {
     pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { fd, state: AtomicU8::new(OWN), made: generation::current() })
+        let owner = AtomicU32::new(generation::current());
+        Arc::new(Self { fd, state: AtomicU8::new(OWN), owner, other: OnceLock::new() })
+    }
+
+    /// Says that these are the two ends of one connection.
+    pub(super) fn pair(one: &Arc<Self>, other: &Arc<Self>) {
+        for (end, opposite) in [(one, other), (other, one)] {
+            let _first_time = end.other.set(Arc::downgrade(opposite));
+        }
     }
 
     /// The descriptor, if this process may use it.
     pub(super) fn usable(&self) -> Result<BorrowedFd<'_>, Gone> {
-        if self.state.load(Ordering::Acquire) == MOVED {
-            return Err(Gone::Moved);
+        if self.owner.load(Ordering::Relaxed) != generation::current() {
+            self.inherit();
         }
-        if !generation::owns(self.made) {
-            return Err(Gone::Foreign);
+        match self.state.load(Ordering::Acquire) {
+            MOVED => Err(Gone::Moved),
+            FOREIGN => Err(Gone::Foreign),
+            _ if self.owner.load(Ordering::Relaxed) != generation::current() => Err(Gone::Foreign),
+            _ => Ok(self.fd.as_fd()),
         }
-        Ok(self.fd.as_fd())
     }
 
-    /// A duplicate to send, and the handle that spends this end once it was sent.
+    /// The first use after a fork. There is one thread in a process that was just forked, and the race of two that were
+    /// started since is harmless: both store the same.
+    #[cold]
+    fn inherit(&self) {
+        if !generation::adopts() {
+            return;
+        }
+        let now = generation::current();
+        self.owner.store(now, Ordering::Relaxed);
+        let other = self.other.get().and_then(Weak::upgrade);
+        if let Some(other) = other.filter(|other| other.owner.load(Ordering::Relaxed) != now)
+            // Without a descriptor for the dead socket both ends stay open, and only the end of the stream is late.
+            && let Ok(dead) = dead_socket()
+        {
+            other.spend(FOREIGN, dead);
+        }
+    }
+
+    /// Ends this process's part in the end: its descriptor leads nowhere from now on.
+    fn spend(&self, state: u8, dead: OwnedFd) {
+        self.state.store(state, Ordering::Release);
+        let replaced = replace(self.fd.as_fd(), dead.as_fd());
+        debug_assert!(replaced.is_ok(), "dup3 over an open descriptor: {replaced:?}");
+    }
+
+    /// A duplicate to send, and the handle that spends this end once it was sent (invariants 7 and 8 of the README).
     pub(super) fn hand_over(self: &Arc<Self>) -> Result<(OwnedFd, Option<Box<dyn Moving>>), EncodeError> {
         self.usable().map_err(|gone| match gone {
             Gone::Moved => EncodeError::Moved,
@@ -76,9 +115,24 @@ impl Endpoint {
     }
 }
 
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inherited = self.owner.load(Ordering::Relaxed) != generation::current();
+        let state = match self.state.load(Ordering::Relaxed) {
+            MOVED => "moved",
+            FOREIGN => "another process's",
+            _ if inherited => "inherited",
+            SENDING => "being sent",
+            _ => "own",
+        };
+        write!(f, "descriptor {}, {state}", self.fd.as_raw_fd())
+    }
+}
+
 impl AsFd for Endpoint {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        // Waiting for it counts as use.
+        self.usable().unwrap_or_else(|_| self.fd.as_fd())
     }
 }
 
@@ -91,10 +145,8 @@ struct Transit {
 
 impl Moving for Transit {
     fn spend(mut self: Box<Self>) {
-        self.endpoint.state.store(MOVED, Ordering::Release);
         if let Some(dead) = self.dead.take() {
-            let replaced = replace(self.endpoint.as_fd(), dead.as_fd());
-            debug_assert!(replaced.is_ok(), "dup3 over an open descriptor: {replaced:?}");
+            self.endpoint.spend(MOVED, dead);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Connection`](super::Connection) adds the waiting with a deadline; event loops (pool, fork server) call this
 //! directly when their poller says so. Neither side copies: a record is sent from the caller's slice and received into
-//! the message's own buffer.
+//! the message's own buffer. Invariants 1 to 6 of the [README](README.md) are kept here and in `framing`.
 
 use std::fmt;
 use std::io::{self, IoSlice};

@@ -19,7 +19,7 @@ static REGISTERED: Once = Once::new();
 static ADOPTING: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// The number of this generation. Counting begins with the first call, so an object that may be inherited notes it when
-/// it is made, and asks [`owns`] when it is used.
+/// it is made, and compares when it is used: a number that differs means that a fork lies between.
 #[inline]
 pub(crate) fn current() -> u32 {
     if !REGISTERED.is_completed() {
@@ -29,11 +29,9 @@ pub(crate) fn current() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Whether an object made in generation `made` is this process's own.
-#[inline]
-pub(crate) fn owns(made: u32) -> bool {
-    let now = current();
-    made == now || ADOPTING.load(Ordering::Relaxed) == now
+/// Whether what this process inherited counts as its own.
+pub(crate) fn adopts() -> bool {
+    ADOPTING.load(Ordering::Relaxed) == current()
 }
 
 /// In a child that was forked to run a closure: what the closure captured was handed over by capturing it. What it did
