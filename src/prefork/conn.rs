@@ -313,3 +313,89 @@ impl Write for Conn {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prefork::worker::load::tests::load;
+    use std::net::TcpListener;
+
+    fn connection(io_timeout: Duration) -> (TcpStream, Conn) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, peer) = listener.accept().unwrap();
+        served.set_nonblocking(true).unwrap();
+        (client, Conn::new(served, peer, io_timeout, load(1, 10).admit()))
+    }
+
+    const LATER: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn filling_never_blocks_and_reading_takes_the_buffer_first() {
+        let (mut client, mut conn) = connection(LATER);
+        assert_eq!(conn.fill().unwrap(), Fill::Pending);
+        client.write_all(b"hello").unwrap();
+        assert!(poll::wait(conn.as_fd(), Readiness::READ, Deadline::NEVER).unwrap().readable);
+        assert_eq!(conn.fill().unwrap(), Fill::Data(5));
+        assert_eq!(conn.buffer(), b"hello");
+        client.write_all(b" you").unwrap();
+        let mut text = [0; 9];
+        conn.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"hello you");
+        drop(client);
+        assert_eq!(conn.read(&mut text).unwrap(), 0);
+        assert_eq!(conn.fill().unwrap(), Fill::End);
+        assert!(!conn.may_get_more());
+    }
+
+    #[test]
+    fn lines_are_read_through_the_buffer() {
+        let (mut client, mut conn) = connection(LATER);
+        client.write_all(b"one\ntwo\n").unwrap();
+        let mut line = String::new();
+        conn.read_line(&mut line).unwrap();
+        conn.read_line(&mut line).unwrap();
+        assert_eq!(line, "one\ntwo\n");
+    }
+
+    #[test]
+    fn reading_and_writing_end_with_the_io_timeout_and_with_the_deadline() {
+        let short = Duration::from_millis(10);
+        let (_client, mut conn) = connection(short);
+        assert_eq!(conn.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (_client, mut conn) = connection(LATER);
+        conn.set_deadline(Some(Instant::now() + short));
+        assert_eq!(conn.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(conn.fill_buf().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(conn.is_overdue());
+        // Nobody reads the other end.
+        let error = conn.write_all(&vec![0; 64 << 20]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_new_request_has_no_deadline_and_a_partial_one_keeps_its_own() {
+        let (_client, mut conn) = connection(LATER);
+        conn.begin();
+        let began = conn.began();
+        let until = conn.patience();
+        assert_eq!(until, began + LATER);
+        conn.begin();
+        assert_eq!((conn.began(), conn.deadline()), (began, Some(until)), "the same request");
+        conn.end_request();
+        conn.begin();
+        assert_eq!(conn.deadline(), None);
+    }
+
+    #[test]
+    fn goodbye_waits_for_the_other_side_to_close() {
+        let (mut client, mut conn) = connection(LATER);
+        client.write_all(b"unread").unwrap();
+        assert!(!conn.say_goodbye());
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        drop(client);
+        assert!(poll::wait(conn.as_fd(), Readiness::READ, Deadline::NEVER).unwrap().readable);
+        assert!(conn.discard());
+    }
+}

@@ -35,8 +35,8 @@ pub(crate) fn program(name: &str) -> PathBuf {
             Some("debug") | None => &mut cargo,
             Some(profile) => cargo.args(["--profile", profile]),
         };
-        let built = cargo.stdin(Stdio::null()).status().expect("cargo");
-        assert!(built.success(), "the programs under test do not build");
+        let built = cargo.stdin(Stdio::null()).output().expect("cargo");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     });
     let path = profile.join("examples").join(name);
     assert!(path.exists(), "{} is missing: `cargo build --examples` builds it", path.display());

@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_micros(100);
 
 /// The counts.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(in crate::prefork) struct Load {
     threads: usize,
     most_open: usize,
     /// Connections queued for a thread, or with one.
@@ -76,7 +76,7 @@ impl Load {
     }
 
     /// Counts a connection that was accepted.
-    pub(super) fn admit(self: &Arc<Self>) -> Admission {
+    pub(in crate::prefork) fn admit(self: &Arc<Self>) -> Admission {
         self.open.fetch_add(1, Ordering::SeqCst);
         self.board.add(self.slot, Field::Accepted, 1);
         self.board.add(self.slot, Field::Open, 1);
@@ -172,12 +172,12 @@ impl Drop for Admission {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::prefork) mod tests {
     use super::*;
     use crate::prefork::scoreboard::WorkerState;
     use crate::reactor::Poller;
 
-    fn load(threads: usize, most_open: usize) -> Arc<Load> {
+    pub(in crate::prefork) fn load(threads: usize, most_open: usize) -> Arc<Load> {
         let waker = Poller::new().unwrap().waker();
         Arc::new(Load::new(threads, most_open, waker, Arc::new(Board::new(1).unwrap()), 0))
     }

@@ -15,7 +15,7 @@
 //! dead, after `orphan_grace` at the latest.
 
 mod acceptor;
-mod load;
+pub(super) mod load;
 mod parking;
 mod service;
 

@@ -205,3 +205,160 @@ fn limit(grace: Option<Duration>, wait: Wait, since: Instant, until: Instant) ->
         _ => until,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use crate::prefork::worker::load::tests::load;
+    use crate::reactor::{Event, Poller};
+    use crate::sys::clock::Deadline;
+
+    const LATER: Duration = Duration::from_secs(3600);
+
+    struct Lot {
+        poller: Poller,
+        parking: Parking,
+    }
+
+    impl Lot {
+        fn new() -> Self {
+            let poller = Poller::new().unwrap();
+            let parking = Parking::new(poller.registrar(), poller.waker());
+            Self { poller, parking }
+        }
+
+        /// Whether the poller speaks of a connection now.
+        fn is_ready(&mut self) -> bool {
+            let mut events = Vec::new();
+            self.poller.poll(&mut events, Deadline::after(Duration::ZERO)).unwrap();
+            events.iter().any(|event| matches!(event, Event::Ready { .. }))
+        }
+
+        /// The next token that the poller speaks of.
+        fn next(&mut self) -> Token {
+            let mut events = Vec::new();
+            loop {
+                self.poller.poll(&mut events, Deadline::NEVER).unwrap();
+                for event in &events {
+                    if let Event::Ready { token, .. } = *event {
+                        return token;
+                    }
+                }
+            }
+        }
+
+        fn park(&self, conn: Box<Conn>, wait: Wait, pause: Duration) {
+            assert!(matches!(self.parking.park(conn, wait, Instant::now() + pause).unwrap(), Parked::Waits));
+        }
+    }
+
+    fn connection() -> (TcpStream, Box<Conn>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, peer) = listener.accept().unwrap();
+        served.set_nonblocking(true).unwrap();
+        (client, Box::new(Conn::new(served, peer, LATER, load(1, 10).admit())))
+    }
+
+    #[test]
+    fn a_parked_connection_comes_back_once_when_it_can_be_read() {
+        let mut lot = Lot::new();
+        let (mut client, conn) = connection();
+        lot.park(conn, Wait::Idle, LATER);
+        assert!(!lot.is_ready());
+        client.write_all(b"x").unwrap();
+        let token = lot.next();
+        let (conn, wait) = lot.parking.take(token).unwrap();
+        assert_eq!(wait, Wait::Idle);
+        // Not armed while it is out.
+        client.write_all(b"y").unwrap();
+        assert!(!lot.is_ready());
+        // And under its old token when it waits again.
+        lot.park(conn, Wait::Partial, LATER);
+        assert_eq!(lot.next(), token);
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_the_connection_is_in_the_table_is_not_lost() {
+        let lot = Lot::new();
+        let (_client, conn) = connection();
+        lot.park(conn, Wait::Idle, LATER);
+        let (conn, _) = lot.parking.take(Token(0)).unwrap();
+        // The loop is told of it while a thread has it, that is between arming and parking.
+        assert!(lot.parking.take(Token(0)).is_none());
+        let until = Instant::now() + LATER;
+        let Parked::Ready(conn) = lot.parking.park(conn, Wait::Idle, until).unwrap() else { panic!("lost") };
+        // Once told is enough.
+        lot.park(conn, Wait::Idle, LATER);
+    }
+
+    #[test]
+    fn places_are_used_again_and_answers_for_nobody_are_ignored() {
+        let lot = Lot::new();
+        assert!(lot.parking.take(Token(7)).is_none());
+        let (_client, conn) = connection();
+        lot.park(conn, Wait::Idle, LATER);
+        let (conn, _) = lot.parking.take(Token(0)).unwrap();
+        lot.parking.leave(conn);
+        assert!(lot.parking.take(Token(0)).is_none());
+        let (_client, conn) = connection();
+        lot.park(conn, Wait::Idle, LATER);
+        assert!(lot.parking.take(Token(0)).is_some());
+    }
+
+    #[test]
+    fn those_whose_time_is_up_are_found_and_the_next_time_is_known() {
+        let lot = Lot::new();
+        let now = Instant::now();
+        let clients: Vec<_> = [(Wait::Idle, 20), (Wait::Partial, 10), (Wait::Goodbye, 30)]
+            .into_iter()
+            .map(|(wait, seconds)| {
+                let (client, conn) = connection();
+                lot.park(conn, wait, Duration::from_secs(seconds));
+                client
+            })
+            .collect();
+        assert!(lot.parking.earliest().is_some_and(|at| at <= now + Duration::from_secs(11)));
+        assert!(lot.parking.expired(now + Duration::from_secs(5)).is_empty());
+        let expired = lot.parking.expired(now + Duration::from_secs(25));
+        assert_eq!(expired.iter().map(|&(_, wait)| wait).collect::<Vec<_>>(), [Wait::Idle, Wait::Partial]);
+        assert!(lot.parking.earliest().is_some_and(|at| at > now + Duration::from_secs(25)));
+        assert_eq!(lot.parking.expired(now + Duration::from_secs(40)).len(), 1);
+        assert_eq!(lot.parking.earliest(), None);
+        drop(clients);
+    }
+
+    #[test]
+    fn a_drain_hurries_the_idle_and_nobody_else() {
+        let lot = Lot::new();
+        let now = Instant::now();
+        let (_one, idle) = connection();
+        let (_two, partial) = connection();
+        lot.park(idle, Wait::Idle, LATER);
+        lot.park(partial, Wait::Partial, LATER);
+        lot.parking.drain(Duration::from_secs(1));
+        // Also who becomes idle from now on.
+        let (_three, late) = connection();
+        lot.park(late, Wait::Idle, LATER);
+        assert!(lot.parking.expired(now).is_empty());
+        let expired = lot.parking.expired(now + Duration::from_secs(60));
+        assert_eq!(expired.iter().map(|&(_, wait)| wait).collect::<Vec<_>>(), [Wait::Idle, Wait::Idle]);
+    }
+
+    #[test]
+    fn a_sleeping_owner_learns_of_a_time_before_that_of_its_sleep() {
+        let mut lot = Lot::new();
+        let (_client, conn) = connection();
+        lot.park(conn, Wait::Idle, LATER);
+        let mut events = Vec::new();
+        lot.poller.poll(&mut events, Deadline::after(LATER)).unwrap();
+        assert_eq!(events, [Event::Woken]);
+        let (_client, conn) = connection();
+        lot.park(conn, Wait::Idle, LATER + LATER);
+        lot.poller.poll(&mut events, Deadline::after(Duration::ZERO)).unwrap();
+        assert_eq!(events, [], "later than what it sleeps for");
+    }
+}
