@@ -3,6 +3,7 @@
 
 mod floors;
 mod gates;
+mod papers;
 mod rules;
 mod source;
 
@@ -80,4 +81,11 @@ fn every_gate_is_called_and_has_a_planted_fault() {
     assert!(scripts.len() >= 8, "tidy saw only {} scripts in ci/", scripts.len());
     assert!(patches.len() >= 6, "tidy saw only {} patches in ci/planted/", patches.len());
     assert_none(&gates::broken_by(&scripts, &patches));
+}
+
+#[test]
+fn links_between_papers_lead_somewhere() {
+    let papers = source::files(root(), "md");
+    assert!(papers.len() >= 6, "tidy saw only {} papers", papers.len());
+    assert_none(&papers.iter().flat_map(|(path, text)| papers::broken_links(root(), path, text)).collect::<Vec<_>>());
 }

@@ -1,0 +1,36 @@
+//! The papers: README.md, ARCHITECTURE.md and the others, and what stands beside the code.
+
+use std::path::Path;
+
+use crate::Finding;
+
+/// Links of a paper to files that do not exist. Links into the net are not followed.
+pub(crate) fn broken_links(root: &Path, path: &str, text: &str) -> Vec<Finding> {
+    let folder = root.join(path).parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut findings = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().unwrap_or(target);
+            if !folder.join(file).exists() {
+                let message = format!("links to `{target}`, which does not exist");
+                findings.push(Finding { path: path.to_owned(), line: number + 1, message });
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_nowhere_is_caught() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let broken = |path, text| broken_links(root, path, text).iter().map(|f| f.line).collect::<Vec<_>>();
+        assert_eq!(broken("ARCHITECTURE.md", "[a](src/lib.rs)\n[b](src/attic.rs) [c](Cargo.toml#x)"), [2]);
+        assert_eq!(broken("src/pool/README.md", "[a](pool.rs), [b](../lib.rs), [c](../pool.rs)"), [1]);
+        assert_eq!(broken("README.md", "[a](https://example.org/x) [b](#here) `x](y`"), [0; 0]);
+    }
+}
