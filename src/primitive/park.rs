@@ -21,7 +21,8 @@ pub(crate) trait Park: Send + Sync + Debug {
     /// (a cancelled green task): its callers give up their place then.
     fn park(&self, deadline: Deadline);
 
-    /// Leaves the token and wakes the sleeper. Called from any thread, never with a lock of this crate held.
+    /// Leaves the token and wakes the sleeper. Called from any thread, never with a lock of this crate held. Must not
+    /// unwind: others may be rung after this one.
     fn unpark(&self);
 }
 

@@ -196,21 +196,37 @@ impl<T> Queue<T> {
     }
 
     /// Whether the queue was shut down: Python's `is_shutdown`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn is_shut_down(&self) -> bool {
         self.core.is_shut_down()
     }
 
     /// How many items are in the queue now: Python's `qsize()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn len(&self) -> usize {
         self.core.len()
     }
 
     /// Whether no item is in the queue now: Python's `empty()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether no further item has room now: Python's `full()`. An unbounded queue never is.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn is_full(&self) -> bool {
         self.len() >= self.core.capacity()
     }

@@ -68,13 +68,21 @@ impl Event {
         }
     }
 
-    /// Whether the event is set.
+    /// Whether the event is set: Python's `is_set()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     #[inline]
     pub fn is_set(&self) -> bool {
         is_set(self.word.load(Ordering::Acquire))
     }
 
-    /// Sets the event and wakes all who wait for it. What this thread did before, they see.
+    /// Sets the event and wakes all who wait for it: Python's `set()`. What this thread did before, they see.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn set(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
         while !has_waiters(word) {
@@ -86,12 +94,16 @@ impl Event {
         self.set_and_wake();
     }
 
-    /// Takes the event back: who waits from now on waits for the next [`set`](Self::set).
+    /// Takes the event back: who waits from now on waits for the next [`set`](Self::set). Python's `clear()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn clear(&self) {
         self.word.fetch_and(!SET, Ordering::Relaxed);
     }
 
-    /// Waits until the event is set.
+    /// Waits until the event is set: Python's `wait()`.
     ///
     /// # Blocking
     ///
@@ -100,7 +112,7 @@ impl Event {
         self.wait_until(Deadline::NEVER);
     }
 
-    /// Waits until the event is set, at most for `timeout`; whether it was set.
+    /// Waits until the event is set, at most for `timeout`; whether it was set. Python's `wait(timeout)`.
     ///
     /// # Blocking
     ///

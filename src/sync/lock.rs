@@ -10,7 +10,6 @@
 
 use super::permits::Permits;
 use crate::primitive::const_on_the_machine;
-use crate::sys::clock::Deadline;
 use std::cell::UnsafeCell;
 use std::error::Error;
 use std::fmt;
@@ -74,7 +73,7 @@ impl<T: ?Sized> Lock<T> {
     /// Until the lock is free; for ever, if this thread holds it.
     #[inline]
     pub fn lock(&self) -> LockGuard<'_, T> {
-        self.permit.acquire_only(Deadline::NEVER);
+        self.permit.acquire_only();
         self.guard()
     }
 
@@ -94,11 +93,14 @@ impl<T: ?Sized> Lock<T> {
     ///
     /// At most for `timeout`.
     pub fn lock_timeout(&self, timeout: Duration) -> Option<LockGuard<'_, T>> {
-        let taken = self.permit.try_acquire(1) || self.permit.acquire_only(Deadline::after(timeout));
-        taken.then(|| self.guard())
+        self.permit.acquire_within(1, timeout).then(|| self.guard())
     }
 
     /// Whether somebody holds the lock, or held it just now: Python's `locked()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn is_locked(&self) -> bool {
         self.permit.available() == 0
     }
@@ -132,7 +134,7 @@ impl Lock {
     /// Until the lock is free.
     #[inline]
     pub fn acquire(&self) {
-        self.permit.acquire_only(Deadline::NEVER);
+        self.permit.acquire_only();
     }
 
     /// Takes the lock if it is free; whether it did.
@@ -153,7 +155,7 @@ impl Lock {
     /// At most for `timeout`.
     #[must_use = "the lock is held if this is true"]
     pub fn acquire_timeout(&self, timeout: Duration) -> bool {
-        self.permit.try_acquire(1) || self.permit.acquire_only(Deadline::after(timeout))
+        self.permit.acquire_within(1, timeout)
     }
 
     /// Releases the lock, whichever thread took it: Python's `release()`.
@@ -164,6 +166,10 @@ impl Lock {
     /// # Errors
     ///
     /// [`NotHeld`] if the lock is free (Python's `RuntimeError`).
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     #[inline]
     pub fn release(&self) -> Result<(), NotHeld> {
         self.permit.release_only().map_err(|_| NotHeld)

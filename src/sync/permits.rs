@@ -137,17 +137,25 @@ impl Permits {
         false
     }
 
-    /// Takes `need` permits, waiting for them until `deadline`; whether it got them.
+    /// Takes `need` permits, waiting for them.
     #[inline]
-    pub(super) fn acquire(&self, need: usize, deadline: Deadline) -> bool {
-        self.try_acquire(need) || self.acquire_slow(need, deadline)
+    pub(super) fn acquire(&self, need: usize) {
+        if !self.try_acquire(need) {
+            self.acquire_slow(need, Deadline::NEVER);
+        }
+    }
+
+    /// Takes `need` permits if there are as many within `timeout`; without waiting, if that is zero.
+    pub(super) fn acquire_within(&self, need: usize, timeout: Duration) -> bool {
+        self.try_acquire(need) || !timeout.is_zero() && self.acquire_slow(need, Deadline::after(timeout))
     }
 
     /// [`acquire`](Self::acquire) for a word that is most often exactly one permit: a lock's whole fast path.
     #[inline]
-    pub(super) fn acquire_only(&self, deadline: Deadline) -> bool {
-        self.word.compare_exchange_weak(ONE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            || self.acquire_slow(1, deadline)
+    pub(super) fn acquire_only(&self) {
+        if self.word.compare_exchange_weak(ONE, 0, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.acquire_slow(1, Deadline::NEVER);
+        }
     }
 
     /// [`release`](Self::release) for a word that is most often zero: a lock's.

@@ -2,7 +2,6 @@
 
 use super::permits::{MAX_PERMITS, Permits};
 use crate::primitive::const_on_the_machine;
-use crate::sys::clock::Deadline;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -86,7 +85,7 @@ impl Semaphore {
     /// Until there are as many; for ever, if there never are.
     #[inline]
     pub fn acquire_many(&self, count: usize) -> Permit<'_> {
-        self.permits.acquire(count, Deadline::NEVER);
+        self.permits.acquire(count);
         self.permit(count)
     }
 
@@ -106,8 +105,7 @@ impl Semaphore {
     ///
     /// At most for `timeout`.
     pub fn acquire_many_timeout(&self, count: usize, timeout: Duration) -> Option<Permit<'_>> {
-        let taken = self.permits.try_acquire(count) || self.permits.acquire(count, Deadline::after(timeout));
-        taken.then(|| self.permit(count))
+        self.permits.acquire_within(count, timeout).then(|| self.permit(count))
     }
 
     /// [`acquire`](Self::acquire), with a permit that keeps the semaphore alive, for threads that outlive the caller.
@@ -145,8 +143,7 @@ impl Semaphore {
     ///
     /// At most for `timeout`.
     pub fn acquire_owned_timeout(self: &Arc<Self>, timeout: Duration) -> Option<OwnedPermit> {
-        let taken = self.permits.try_acquire(1) || self.permits.acquire(1, Deadline::after(timeout));
-        taken.then(|| self.owned_permit(1))
+        self.permits.acquire_within(1, timeout).then(|| self.owned_permit(1))
     }
 
     /// [`acquire_many`](Self::acquire_many), with a permit that keeps the semaphore alive.
@@ -155,7 +152,7 @@ impl Semaphore {
     ///
     /// Until there are as many.
     pub fn acquire_many_owned(self: &Arc<Self>, count: usize) -> OwnedPermit {
-        self.permits.acquire(count, Deadline::NEVER);
+        self.permits.acquire(count);
         self.owned_permit(count)
     }
 
@@ -165,12 +162,20 @@ impl Semaphore {
     /// # Errors
     ///
     /// [`Overflow`], with nothing changed, if there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     #[inline]
     pub fn release(&self, count: usize) -> Result<(), Overflow> {
         self.permits.release(count).map_err(|_| Overflow)
     }
 
     /// How many permits [`try_acquire_many`](Self::try_acquire_many) could take now.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     pub fn available(&self) -> usize {
         self.permits.available()
     }
