@@ -89,7 +89,7 @@ impl<'p> Call<'p> {
             Ok(ticket)
         };
         let ticket = submitted();
-        Task::new(inbox, ticket, Arc::clone(shared))
+        Task::new(inbox, ticket, shared)
     }
 
     /// [`Pool::map`].

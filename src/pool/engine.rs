@@ -17,12 +17,13 @@ use super::scheduler::{Policy, Ticket};
 use super::state::State;
 use crate::reactor::{Registrar, Waker};
 use crate::sync::Event;
+use crate::sys::generation;
 
 /// What the pool's handle, its tasks and its loop share.
 pub(super) struct Shared {
     state: Mutex<State>,
     waker: Waker,
-    /// The process whose pool this is.
+    /// The generation of processes whose pool this is.
     owner: u32,
     /// Set when the loop has ended.
     pub(super) over: Event,
@@ -32,12 +33,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(policy: Policy, recipe: Recipe, registrar: Registrar, waker: Waker) -> Self {
         let state = State::new(policy, registrar);
-        Self { state: Mutex::new(state), waker, owner: std::process::id(), over: Event::new(), recipe }
+        Self { state: Mutex::new(state), waker, owner: generation::current(), over: Event::new(), recipe }
     }
 
     /// Whether this process made the pool; a forked copy of it has no loop, and its lock may be held for ever.
     pub(super) fn is_ours(&self) -> bool {
-        self.owner == std::process::id()
+        self.owner == generation::current()
     }
 
     /// Does something to the state, and delivers what came of it after the lock is released.

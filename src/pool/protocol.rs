@@ -168,7 +168,10 @@ mod tests {
         let mut body = Vec::new();
         let parts: [&[u8]; 3] = [b"one", b"", b"three"];
         for part in parts {
-            let pushed = push_argument(&mut body, |body| Ok::<_, Nonsense>(body.extend_from_slice(part)));
+            let pushed = push_argument(&mut body, |body| {
+                body.extend_from_slice(part);
+                Ok::<_, Nonsense>(())
+            });
             assert_eq!(pushed, Ok((part.len(), ())));
         }
         let found: Vec<&[u8]> = arguments(&body).map(|range| &body[range]).collect();

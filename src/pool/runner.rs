@@ -13,6 +13,8 @@ use crate::sys::signal;
 pub(super) fn run(shared: &Arc<Shared>, mut poller: Poller) {
     // Signals are for the program's threads; without the mask this would be one of them, no more.
     let _mask = signal::block_all();
+    // Whatever ends the loop, nobody waits for it in vain.
+    let _end = End(shared);
     let mut events = Vec::new();
     let mut starters: Vec<JoinHandle<()>> = Vec::new();
     let mut plan = shared.act(|state, now| state.tick(now));
@@ -23,7 +25,6 @@ pub(super) fn run(shared: &Arc<Shared>, mut poller: Poller) {
         }
         let deadline = plan.deadline.map_or(Deadline::NEVER, Deadline::at);
         if poller.poll(&mut events, deadline).is_err() {
-            shared.act(|state, now| state.collapse(now));
             break;
         }
         plan = shared.act(|state, now| {
@@ -34,7 +35,17 @@ pub(super) fn run(shared: &Arc<Shared>, mut poller: Poller) {
     for starter in starters {
         let _told = starter.join();
     }
-    shared.over.set();
+}
+
+/// The end of the loop.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        // Does nothing at the end that the pool was told to come to.
+        self.0.act(|state, now| state.collapse(now));
+        self.0.over.set();
+    }
 }
 
 /// Starts workers on a thread of their own: a start may take as long as its handshake, and results should not wait.

@@ -109,7 +109,7 @@ impl State {
         match member::whose(token) {
             (id, false) => {
                 if writable {
-                    self.pump(id);
+                    self.pump(id, now);
                 }
                 self.drain(id, now);
             }
@@ -201,7 +201,7 @@ impl State {
     pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> bool {
         let job = match self.scheduler.cancel(ticket) {
             Cancel::Queued(job) => Some(job),
-            Cancel::Offered { worker, lane, seq } => self.take_back(worker, lane, seq).map(|flight| flight.work),
+            Cancel::Offered { worker, lane, seq } => self.take_back(worker, lane, seq, now).map(|flight| flight.work),
             Cancel::Gone => None,
         };
         if let Some(job) = &job {
@@ -214,7 +214,7 @@ impl State {
 
     pub(super) fn forget(&mut self, unwanted: impl Fn(&Job) -> bool, now: Instant) {
         for (worker, lane, seq) in self.scheduler.forget(unwanted) {
-            self.take_back(worker, lane, seq);
+            self.take_back(worker, lane, seq, now);
         }
         self.scheduler.review(now, &mut self.actions);
         self.carry_out(now);
@@ -236,7 +236,7 @@ impl State {
                     Action::Spawn(id) => self.wanted.push(id),
                     Action::Offer { worker, lane, seq } => self.offer(worker, lane, seq, now),
                     Action::TakeBack { worker, lane, seq } => {
-                        if let Some(flight) = self.take_back(worker, lane, seq) {
+                        if let Some(flight) = self.take_back(worker, lane, seq, now) {
                             self.scheduler.give_again(flight, &mut self.actions);
                         }
                     }
@@ -267,17 +267,14 @@ impl State {
         match sealed {
             Ok(()) => {
                 member.queue_offer(lane, seq);
-                self.pump(id);
+                self.pump(id, now);
             }
-            Err(why) => {
-                self.refuse(id, lane, why);
-                self.scheduler.review(now, &mut self.actions);
-            }
+            Err(why) => self.refuse(id, lane, why, now),
         }
     }
 
     /// Sends what there is room for.
-    fn pump(&mut self, id: WorkerId) {
+    fn pump(&mut self, id: WorkerId, now: Instant) {
         let Some(at) = self.crew.iter().position(|member| member.id == id) else { return };
         while let Some(lane) = self.crew[at].next_lane() {
             let Some(flight) = self.scheduler.flight_mut(id, lane) else {
@@ -290,21 +287,22 @@ impl State {
                 Ok(Sent::Part) => break,
                 // It is dying; what it has will be settled then.
                 Ok(Sent::Nowhere) => return,
-                Err(error) => self.refuse(id, lane, error.to_string()),
+                Err(error) => self.refuse(id, lane, error.to_string(), now),
             }
         }
         self.crew[at].watch(&self.registrar);
     }
 
     /// Work that cannot be sent fails; the worker has not seen it.
-    fn refuse(&mut self, id: WorkerId, lane: usize, why: String) {
+    fn refuse(&mut self, id: WorkerId, lane: usize, why: String, now: Instant) {
         if let Some(flight) = self.scheduler.taken_back(id, lane, false) {
             self.undo(&flight.work, TaskError::BadArgument(why));
+            self.scheduler.review(now, &mut self.actions);
         }
     }
 
     /// Takes an offer back, if it has not begun.
-    fn take_back(&mut self, id: WorkerId, lane: usize, seq: Seq) -> Option<Flight<Job>> {
+    fn take_back(&mut self, id: WorkerId, lane: usize, seq: Seq, now: Instant) -> Option<Flight<Job>> {
         self.scheduler.flight_mut(id, lane).filter(|flight| flight.seq == seq)?;
         let member = self.crew.iter_mut().find(|member| member.id == id)?;
         let Some(sent) = member.take_back(lane, seq) else {
@@ -312,7 +310,7 @@ impl State {
             return None;
         };
         let flight = self.scheduler.taken_back(id, lane, sent);
-        self.pump(id);
+        self.pump(id, now);
         flight
     }
 

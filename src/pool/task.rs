@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -27,13 +27,14 @@ pub struct Task<R> {
     inbox: Arc<Inbox>,
     /// What it is called in the scheduler; `None` if it never got there.
     ticket: Option<Ticket>,
-    shared: Arc<Shared>,
+    /// Weak: a task that is kept keeps nothing of a pool that is gone.
+    shared: Weak<Shared>,
     taken: bool,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> Task<R> {
-    pub(super) fn new(inbox: Arc<Inbox>, ticket: Result<Ticket, TaskError>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(inbox: Arc<Inbox>, ticket: Result<Ticket, TaskError>, shared: &Arc<Shared>) -> Self {
         let ticket = match ticket {
             Ok(ticket) => Some(ticket),
             Err(error) => {
@@ -41,7 +42,7 @@ impl<R> Task<R> {
                 None
             }
         };
-        Self { inbox, ticket, shared, taken: false, result: PhantomData }
+        Self { inbox, ticket, shared: Arc::downgrade(shared), taken: false, result: PhantomData }
     }
 
     /// Whether the task has ended, in whatever way (Python's `ready`).
@@ -82,7 +83,7 @@ impl<R> Task<R> {
     ///
     /// Exact: a task for which this says true has not run and never will, even if it had been handed to a worker.
     pub fn cancel(&self) -> bool {
-        self.ticket.is_some_and(|ticket| self.shared.cancel(ticket))
+        self.ticket.zip(self.shared.upgrade()).is_some_and(|(ticket, shared)| shared.cancel(ticket))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crewkit::ipc::Fd;
 use crewkit::pool::{Pool, Task, TaskError};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::support::{LONG, begin_and_stay, hear, in_company, in_time, is_alive, pids, wait_until};
@@ -81,6 +81,21 @@ fn a_worker_that_ignores_sigterm_is_killed() {
         assert!(before.elapsed() < 5 * Duration::from_secs(2), "{:?}", before.elapsed());
         assert!(!is_alive(worker));
         assert!(matches!(task.get(), Err(TaskError::WorkerDied { .. })));
+    });
+}
+
+#[test]
+fn a_worker_that_is_stopped_does_not_hold_up_the_end() {
+    let _company = in_company();
+    in_time(|| {
+        let pool = Pool::new(2).unwrap();
+        let workers = pids(&pool);
+        pool.map(slow, 0..4).unwrap();
+        kill(Pid::from_raw(i32::try_from(workers[0]).unwrap()), Signal::SIGSTOP).unwrap();
+        let before = Instant::now();
+        drop(pool);
+        assert!(before.elapsed() < 5 * Duration::from_secs(2), "{:?}", before.elapsed());
+        assert!(workers.into_iter().all(|pid| !is_alive(pid)));
     });
 }
 
