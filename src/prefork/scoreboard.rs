@@ -175,12 +175,13 @@ impl Board {
         }
     }
 
-    /// Of the other workers that serve: the fewest connections that one has open, and how many all of them have
-    /// accepted. `None` if there are none.
+    /// Of the other workers that serve and have a free thread: the fewest connections that one has open, and how many
+    /// all of them have accepted. `None` if there are none.
     pub(super) fn others(&self, slot: usize) -> Option<(u64, u64)> {
         let word = |slot, field| self.word(slot, field).load(Ordering::Relaxed);
         let serving = |&other: &usize| other != slot && word(other, Field::State) == WorkerState::Serving.word();
-        let others = (0..self.slots).filter(serving);
+        let free = |&other: &usize| word(other, Field::Busy) < word(other, Field::Threads);
+        let others = (0..self.slots).filter(serving).filter(free);
         others
             .map(|other| (word(other, Field::Open), word(other, Field::Accepted)))
             .reduce(|all, one| (all.0.min(one.0), all.1.wrapping_add(one.1)))
@@ -373,10 +374,13 @@ mod tests {
             board.set_state(slot, WorkerState::Serving);
             board.add(slot, Field::Open, open);
             board.add(slot, Field::Accepted, 10);
+            board.set(slot, Field::Threads, 2);
         }
         board.set_state(3, WorkerState::Draining);
         assert_eq!(board.others(0), Some((3, 20)));
         assert_eq!(board.others(2), Some((0, 20)));
+        board.add(2, Field::Busy, 2);
+        assert_eq!(board.others(0), Some((5, 10)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::parking::Wait;
-use crate::prefork::conn::Conn;
+use crate::prefork::conn::{Conn, Fill};
 use crate::prefork::control::Report;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Readiness};
@@ -75,6 +75,7 @@ impl Shared {
         switch.thread.store(signal::this_thread(), Ordering::Release);
         let mut no_turn_before = None;
         let mut starving = false;
+        let mut memory = Vec::new();
         while switch.order() == RUN {
             self.load.wait_for_room();
             self.load.give_turn(&mut no_turn_before);
@@ -84,14 +85,14 @@ impl Shared {
             match tcp::accept(&listener) {
                 Ok((stream, peer)) if spare.is_some() => {
                     starving = false;
-                    self.arrive(stream, peer);
+                    self.arrive(stream, peer, &mut memory);
                 }
                 Ok((stream, peer)) => {
                     // The spare descriptor was given up for this one. If there is another one for a spare again, all is
                     // well; if not, this client is turned away, so that it does not wait for nothing.
                     spare = open_spare().ok();
                     if spare.is_some() {
-                        self.arrive(stream, peer);
+                        self.arrive(stream, peer, &mut memory);
                     } else {
                         drop(stream);
                         spare = open_spare().ok();
@@ -116,7 +117,7 @@ impl Shared {
             }
         }
         if switch.order() == SWEEP {
-            self.sweep(&listener);
+            self.sweep(&listener, &mut memory);
         }
         drop(listener);
         switch.stopped.store(true, Ordering::Release);
@@ -125,24 +126,33 @@ impl Shared {
 
     /// Takes what stands in the queue. Nothing is added to it any more, so this ends; another worker may take the last
     /// connection first, and then the accept waits for the next nudge.
-    fn sweep(&self, listener: &TcpListener) {
+    fn sweep(&self, listener: &TcpListener, memory: &mut Vec<u8>) {
         while let Ok(ready) = poll::wait(listener.as_fd(), Readiness::READ, Deadline::after(Duration::ZERO)) {
             if !ready.readable {
                 return;
             }
             match tcp::accept(listener) {
-                Ok((stream, peer)) => self.arrive(stream, peer),
+                Ok((stream, peer)) => self.arrive(stream, peer, memory),
                 Err(AcceptError::Interrupted | AcceptError::Passing) => {}
                 Err(AcceptError::OutOfResources | AcceptError::Listener(_)) => return,
             }
         }
     }
 
-    /// A new connection waits for its first byte without a thread, like one between two requests.
-    fn arrive(&self, stream: TcpStream, peer: SocketAddr) {
-        let conn = Conn::new(stream, peer, self.config.io_timeout, self.load.admit());
-        let until = self.after(self.config.io_timeout);
-        self.park(Box::new(conn), Wait::Idle, until);
+    /// A new connection waits for its first byte without a thread, like one between two requests. When connections have
+    /// to queue, that byte is usually there already. `memory`: the acceptor's own, to read into.
+    fn arrive(&self, stream: TcpStream, peer: SocketAddr, memory: &mut Vec<u8>) {
+        let mut conn = Box::new(Conn::new(stream, peer, self.config.io_timeout, self.load.admit()));
+        conn.input().lend_memory(memory);
+        match conn.fill() {
+            Ok(Fill::Data(_)) => self.dispatch(conn),
+            Ok(Fill::Pending) => {
+                conn.input().take_memory(memory);
+                self.park(conn, Wait::Idle, self.after(self.config.io_timeout));
+            }
+            // It is gone again.
+            Ok(Fill::End | Fill::Full) | Err(_) => drop(conn),
+        }
     }
 }
 

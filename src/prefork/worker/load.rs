@@ -3,8 +3,8 @@
 //! Three rules hold the acceptor back. The **cap**: with `most_open` connections it waits until one is closed. The
 //! **gate**: while every thread is busy it waits for one, but no longer than [`GATE`], so that a worker with a free
 //! thread gets the connection, and yet every client is accepted even when all threads of all workers are busy for long
-//! (puma's idea). The **turn**: with more connections than another worker it waits for that one, but no longer than
-//! [`TURN`]; otherwise the worker that wakes first takes a whole burst of connections that are then kept. A worker that
+//! (puma's idea). The **turn**: with more connections than another worker that has a free thread it waits for that one,
+//! but no longer than [`TURN`]; otherwise the worker that wakes first takes a whole burst of connections that are then kept. A worker that
 //! does not use its turn (it is stopped, or hangs) is not waited for again for a while ([`UNUSED_TURN`]).
 //!
 //! # Ordering
@@ -124,7 +124,7 @@ impl Load {
     pub(super) fn give_turn(&self, none_before: &mut Option<Instant>) {
         let open = self.open() as u64;
         // A little more is no reason to wait.
-        let behind = || self.board.others(self.slot).filter(|(least, _)| open > least + least / 8 + 1);
+        let behind = || self.board.others(self.slot).filter(|(least, _)| open > least + least / 8 + 2);
         let Some((_, accepted)) = behind() else { return };
         if none_before.is_some_and(|at| Instant::now() < at) {
             return;
@@ -218,13 +218,14 @@ pub(in crate::prefork) mod tests {
         for slot in 0..2 {
             board.prepare(slot, slot, 1);
             board.set_state(slot, WorkerState::Serving);
+            board.set(slot, Field::Threads, 1);
         }
         let load = Arc::new(Load::new(1, 10, waker, Arc::clone(&board), 0));
         let mut none_before = None;
-        let _one = load.admit();
+        let _some = (load.admit(), load.admit());
         load.give_turn(&mut none_before);
-        assert_eq!(none_before, None, "one more is no reason to wait");
-        let _two = load.admit();
+        assert_eq!(none_before, None, "a little more is no reason to wait");
+        let _more = load.admit();
         let since = Instant::now();
         load.give_turn(&mut none_before);
         assert!(since.elapsed() >= TURN);
