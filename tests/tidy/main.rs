@@ -89,3 +89,12 @@ fn links_between_papers_lead_somewhere() {
     assert!(papers.len() >= 6, "tidy saw only {} papers", papers.len());
     assert_none(&papers.iter().flat_map(|(path, text)| papers::broken_links(root(), path, text)).collect::<Vec<_>>());
 }
+
+#[test]
+fn the_readme_and_the_test_gate_name_the_same_command() {
+    let gate = read("ci/test.sh");
+    let command = papers::test_command(&gate).expect("ci/test.sh runs cargo test");
+    let readme = read("README.md");
+    let mut commands = readme.lines().map(|line| line.split_once(" #").map_or(line, |(command, _)| command).trim());
+    assert!(commands.any(|line| line == command), "README.md does not say `{command}`");
+}

@@ -21,6 +21,12 @@ pub(crate) fn broken_links(root: &Path, path: &str, text: &str) -> Vec<Finding> 
     findings
 }
 
+/// The command that the test gate runs, without the gate's own arguments.
+pub(crate) fn test_command(script: &str) -> Option<&str> {
+    let line = script.lines().map(str::trim).find(|line| line.starts_with("cargo test"))?;
+    Some(line.strip_suffix("\"$@\"").unwrap_or(line).trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +38,11 @@ mod tests {
         assert_eq!(broken("ARCHITECTURE.md", "[a](src/lib.rs)\n[b](src/attic.rs) [c](Cargo.toml#x)"), [2]);
         assert_eq!(broken("src/pool/README.md", "[a](pool.rs), [b](../lib.rs), [c](../pool.rs)"), [1]);
         assert_eq!(broken("README.md", "[a](https://example.org/x) [b](#here) `x](y`"), [0; 0]);
+    }
+
+    #[test]
+    fn the_test_command_is_found() {
+        assert_eq!(test_command("set -e\ncargo test --workspace \"$@\"\n"), Some("cargo test --workspace"));
+        assert_eq!(test_command("cargo build\n"), None);
     }
 }
