@@ -57,3 +57,6 @@ pub use stdio::Stdio;
 pub use wait::wait_any;
 
 pub use crate::sys::cpu::cpu_count;
+
+#[cfg(test)]
+mod tests;
