@@ -172,8 +172,9 @@ impl<R> Starting<R> {
         if let Origin::Unasked { server, .. } | Origin::Asked { server, .. } = &self.origin
             && !server.is_proven()
         {
-            // It hangs on its way to `init`, and would for ever.
+            // It hangs on its way to `init`, and would for ever. The next start is to find it gone.
             server.kill();
+            let _ = server.end_of_dying();
         }
         SpawnError::TimedOut
     }
