@@ -281,7 +281,7 @@ impl Master {
             seat,
             generation,
         };
-        let child = fork::fork_keeping(&private, || worker::run(start))?;
+        let child = fork::fork(&private, || worker::run(start))?;
         self.board.set(slot, Field::Pid, u64::from(child.pid()));
         let pid = child.pid();
         let member = Member { child, control: ours, seat, generation, leaving: false, served: false, last_words: None };

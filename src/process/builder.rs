@@ -329,7 +329,7 @@ impl Builder {
             child::run_forked(child_end, arm, call)
         };
         // SAFETY: the caller's promise.
-        let pidfd = unsafe { fork::fork_unchecked(None, body) }?;
+        let pidfd = unsafe { fork::fork_unchecked(body) }?;
         Starting::forked(name, life, pidfd, self.own_group).killed_on_drop(self.kill_on_drop).wait(deadline)
     }
 
