@@ -19,7 +19,7 @@ pub(crate) const TABLE: &str = " 9  prefork                  master, workers, sc
 const SIDEWAYS: [(&str, &str); 1] = [("manager", "pool")];
 
 /// What the crate's root exports under a shorter name, and the module it lives in.
-const ROOT: [(&str, &str); 1] = [("init", "process")];
+const ROOT: [(&str, &str); 2] = [("init", "process"), ("enable_test_support", "process")];
 
 /// The modules of the table with their floors.
 pub(crate) fn modules(table: &str) -> Vec<(String, u32)> {
