@@ -250,6 +250,12 @@ impl Calls {
         }
     }
 
+    /// Whether nobody was called.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// Wakes them all, in the order in which they were called.
     pub(crate) fn ring(self) {
         for parker in self.first.into_iter().chain(self.others) {
