@@ -54,10 +54,15 @@ pub(crate) enum Parsed {
 pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
-    match request.parse(bytes) {
+    let parsed = request.parse(bytes);
+    let head = match parsed {
+        Ok(httparse::Status::Complete(len)) => &bytes[..len],
+        _ => bytes,
+    };
+    match parsed {
         Ok(httparse::Status::Partial) if bytes.len() >= LONGEST_HEAD => Parsed::Refused(Refusal::HeadTooLarge),
         // httparse takes a bare line feed for the end of a line; not every program in front of this one does.
-        _ if has_bare_line_feed(bytes) => Parsed::Refused(Refusal::Malformed),
+        Ok(_) if has_bare_line_feed(head) => Parsed::Refused(Refusal::Malformed),
         Ok(httparse::Status::Partial) => Parsed::Partial,
         Ok(httparse::Status::Complete(len)) if len > LONGEST_HEAD => Parsed::Refused(Refusal::HeadTooLarge),
         Ok(httparse::Status::Complete(len)) => accept(&request, len).map_or_else(Parsed::Refused, Parsed::Head),
@@ -67,10 +72,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// Whether a line of the head ends without a carriage return.
-fn has_bare_line_feed(bytes: &[u8]) -> bool {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(bytes.len());
-    let head = &bytes[..end];
+/// Whether a line of the head ends without a carriage return. The head may begin with empty lines, which httparse skips.
+fn has_bare_line_feed(head: &[u8]) -> bool {
     head.iter().enumerate().any(|(at, &byte)| byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
 }
 
@@ -141,7 +144,10 @@ fn accept(request: &httparse::Request<'_, '_>, len: usize) -> Result<Head, Refus
 /// The path in a target of the form `/path?query` or, as proxies are sent it, `http://host/path?query`.
 fn path(target: &str) -> Result<String, Refusal> {
     let origin = match target.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest.find('/').map_or("/", |at| &rest[at..]),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => match rest.find(['/', '?', '#']) {
+            Some(at) if rest[at..].starts_with('/') => &rest[at..],
+            _ => "/",
+        },
         _ => target,
     };
     if !origin.starts_with('/') {
@@ -159,6 +165,25 @@ mod tests {
         match parse(text.as_bytes()) {
             Parsed::Head(head) => head,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_refused_also_behind_empty_lines() {
+        for before in ["", "\r\n", "\r\n\r\n", "\r\n\r\n\r\n"] {
+            let request = |line_end: &str| {
+                format!("{before}POST / HTTP/1.1\r\nHost: a\r\nX: y{line_end}Transfer-Encoding: chunked\r\n\r\n0\r\n\n")
+            };
+            assert!(matches!(parse(request("\r\n").as_bytes()), Parsed::Head(_)), "{before:?}");
+            let refused = parse(request("\n").as_bytes());
+            assert!(matches!(refused, Parsed::Refused(Refusal::Malformed)), "{before:?}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_slash_in_the_query_of_a_full_address_begins_no_path() {
+        for (target, path) in [("http://a?x=/secret", "/"), ("http://a", "/"), ("http://a/b?c=/d", "/b")] {
+            assert_eq!(head(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).path, path, "{target}");
         }
     }
 

@@ -195,7 +195,7 @@ impl Builder {
         self
     }
 
-    /// How long a worker that drains keeps an idle connection, counted from its last request, so that a client that is
+    /// How long a worker that drains keeps an idle connection, counted from the order to drain, so that a client that is
     /// just sending the next one gets its answer. Default 1 s.
     pub fn keepalive_drain(mut self, grace: Duration) -> Self {
         self.keepalive_drain = grace;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::input::Input;
 use super::worker::Admission;
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{self, Readiness};
 
 /// What the service wants done with a connection after a call.
@@ -164,6 +164,11 @@ impl Conn {
         }
     }
 
+    /// Whether the service was called for a request that was not answered yet.
+    pub(super) fn is_in_request(&self) -> bool {
+        self.in_request
+    }
+
     /// The request was answered.
     pub(super) fn end_request(&mut self) {
         self.in_request = false;
@@ -173,7 +178,7 @@ impl Conn {
     pub(super) fn patience(&mut self) -> Instant {
         let began = self.began;
         let longest = self.io_timeout;
-        *self.deadline.get_or_insert_with(|| began.checked_add(longest).unwrap_or(began))
+        *self.deadline.get_or_insert_with(|| clock::later(began, longest))
     }
 
     /// Whether the last call of the service wrote anything.
@@ -259,7 +264,9 @@ impl Read for Conn {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let buffered = self.input.bytes();
         if buffered.is_empty() {
-            return self.patiently(Readiness::READ, |stream| stream.read(into));
+            let count = self.patiently(Readiness::READ, |stream| stream.read(into))?;
+            self.ended |= count == 0 && !into.is_empty();
+            return Ok(count);
         }
         let count = buffered.len().min(into.len());
         into[..count].copy_from_slice(&buffered[..count]);
@@ -279,6 +286,8 @@ impl BufRead for Conn {
                 None => Ok(0),
             });
             if let Ok(count) = result {
+                // An empty buffer has room, so nothing read is the end.
+                self.ended |= count == 0;
                 input.filled(count);
             }
             self.input = input;

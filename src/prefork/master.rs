@@ -39,6 +39,9 @@ const SIGNALS: [(i32, Command); 6] = [
     (number::SIGTTOU, Command::Fewer),
 ];
 
+/// Reports of one worker that are heard before others are.
+const REPORTS_AT_ONCE: usize = 64;
+
 /// Tokens: the signalfd, and for each slot its worker's pidfd and socket.
 const SIGNALFD: Token = Token(0);
 
@@ -160,7 +163,7 @@ impl Master {
                 }
                 None => {}
             }
-            let deadline = self.policy.deadline(Instant::now()).map_or(Deadline::NEVER, Deadline::at);
+            let deadline = self.policy.deadline().map_or(Deadline::NEVER, Deadline::at);
             self.poller.poll(&mut events, deadline)?;
             for event in &events {
                 let reactor::Event::Ready { token, .. } = *event else { continue };
@@ -182,9 +185,9 @@ impl Master {
         Ok(())
     }
 
-    /// What a worker has to say.
+    /// What a worker has to say; a bounded part of it, because a worker may have more to say than there is time to hear.
     fn hear(&mut self, slot: usize) {
-        loop {
+        for _ in 0..REPORTS_AT_ONCE {
             let Some(member) = &mut self.crew[slot] else { return };
             let pid = member.child.pid();
             match control::receive(member.control.as_fd()) {

@@ -20,6 +20,7 @@ pub(super) use terms::{Action, Begun, Cancel, Phase, Policy, Seq, Ticket, Totals
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::sys::clock::later;
 use hiring::Hiring;
 use shift::{Shift, Stage, Worker};
 
@@ -324,7 +325,7 @@ impl<W: Work> Scheduler<W> {
         out.extend(queue.into_values().map(|queued| Action::Return { work: queued.work, why: Undone::NeverBegun }));
         let patience = self.policy.patience;
         for worker in self.shift.iter_mut().filter(|worker| !worker.killed && worker.stage != Stage::Spawning) {
-            worker.leave(now + patience, false);
+            worker.leave(later(now, patience), false);
             worker.dismissed = true;
             out.push(Action::Signal { worker: worker.id, kill: false });
         }

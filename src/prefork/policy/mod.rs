@@ -17,6 +17,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sys::clock::later;
+
 mod vocabulary;
 
 #[cfg(test)]
@@ -47,6 +49,8 @@ pub(super) struct Policy {
     stopping: Option<Stopping>,
     ever_ready: bool,
     forks: Backoff,
+    /// When [`Policy::step`] last looked at the clock.
+    stepped: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,6 +132,7 @@ impl Policy {
             stopping: None,
             ever_ready: false,
             forks: Backoff::default(),
+            stepped: None,
         }
     }
 
@@ -136,6 +141,7 @@ impl Policy {
     #[must_use]
     pub(super) fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.stepped = Some(now);
         match event {
             Event::Tick => {}
             Event::Ready { slot } => self.ready(slot),
@@ -160,15 +166,16 @@ impl Policy {
     }
 
     /// When to call [`Policy::step`] again at the latest; `None`: only when something happens.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let phases = self.crew.iter().flatten().filter_map(|worker| match worker.phase {
             Phase::Booting { deadline } | Phase::Draining { deadline } => Some(deadline),
             Phase::Standby | Phase::Serving | Phase::Killed => None,
         });
-        // A seat that may be filled now, and is not, waits for a free slot, that is for a death.
+        // A seat that might be filled in the last step, and was not, waits for a free slot, that is for a death. One
+        // whose time came since then has not been looked at.
         let seats = self.missing().filter_map(|(seat, generation)| {
             let at = self.not_before(seat, generation).max(self.forks.not_before)?;
-            (at > now).then_some(at)
+            self.stepped.is_none_or(|stepped| at > stepped).then_some(at)
         });
         let seats = seats.filter(|_| self.stopping.is_none());
         phases.chain(seats).min()
@@ -197,7 +204,7 @@ impl Policy {
     }
 
     fn drains(&mut self, now: Instant, slot: usize) {
-        let deadline = now + self.settings.graceful_timeout;
+        let deadline = later(now, self.settings.graceful_timeout);
         if let Some(worker) = &mut self.crew[slot]
             && worker.phase == Phase::Serving
         {
@@ -299,7 +306,7 @@ impl Policy {
 
     /// Drains or kills everybody; ends when nobody is left.
     fn wind_down(&mut self, now: Instant, stopping: Stopping, actions: &mut Vec<Action>) {
-        let deadline = now + self.settings.graceful_timeout;
+        let deadline = later(now, self.settings.graceful_timeout);
         for (slot, worker) in self.crew.iter_mut().enumerate() {
             let Some(worker) = worker else { continue };
             match (worker.phase, stopping) {
@@ -348,7 +355,7 @@ impl Policy {
 
     /// Lets go whoever has no seat, or belongs to a generation that is neither serving nor booting.
     fn dismiss(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let deadline = now + self.settings.graceful_timeout;
+        let deadline = later(now, self.settings.graceful_timeout);
         for (slot, worker) in self.crew.iter_mut().enumerate() {
             let Some(worker) = worker else { continue };
             let current = worker.generation == self.generation || self.incoming == Some(worker.generation);
@@ -377,7 +384,7 @@ impl Policy {
                 continue;
             }
             let Some(slot) = self.crew.iter().position(Option::is_none) else { return };
-            let deadline = now + self.settings.boot_timeout;
+            let deadline = later(now, self.settings.boot_timeout);
             self.crew[slot] = Some(Worker { seat, generation, phase: Phase::Booting { deadline } });
             actions.push(Action::Start { slot, seat, generation });
         }

@@ -20,6 +20,7 @@ mod parking;
 mod service;
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,7 +115,7 @@ pub(super) fn run(start: Start) -> i32 {
     match worker.run() {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("crewkit: worker {} cannot go on: {error}", worker.shared.cx.pid);
+            let _ = writeln!(io::stderr(), "crewkit: worker {} cannot go on: {error}", worker.shared.cx.pid);
             1
         }
     }
@@ -122,7 +123,7 @@ pub(super) fn run(start: Start) -> i32 {
 
 /// Signals, and the user's own preparations, while there is one thread.
 fn boot(config: &Config, cx: &WorkerCx, master: u32) -> Result<signal::SignalFd, String> {
-    let failed = |error: std::io::Error| error.to_string();
+    let failed = |error: io::Error| error.to_string();
     // Nobody hears the master's death while the user's code runs, and nobody is being served: the kernel may do it.
     process::die_with_parent(true).map_err(failed)?;
     if process::parent_pid() != master {
@@ -170,7 +171,7 @@ impl Loop {
         control: Arc<OwnedFd>,
         signals: signal::SignalFd,
     ) -> Result<Self, String> {
-        let failed = |error: std::io::Error| error.to_string();
+        let failed = |error: io::Error| error.to_string();
         let poller = Poller::new().map_err(failed)?;
         poller.register(control.as_fd(), CONTROL, Interest::READ, Mode::Level).map_err(failed)?;
         poller.register(signals.as_fd(), SIGNALS, Interest::READ, Mode::Level).map_err(failed)?;
@@ -202,7 +203,7 @@ impl Loop {
         Ok(Self { poller, control, signals, shared, listener, spare, said_so: false, orphaned: None })
     }
 
-    fn run(&mut self) -> std::io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.is_finished() {
             self.send_reports();
@@ -228,8 +229,8 @@ impl Loop {
             if self.is_draining() && !self.said_so {
                 self.shared.switch.nudge();
                 if self.shared.switch.has_stopped() {
-                    self.said_so = true;
-                    self.shared.report(Report::Drains);
+                    // State, not news: it must not be crowded out, and is said again until it is heard.
+                    self.said_so = control::send(self.control.as_fd(), &Report::Drains).is_ok();
                 }
             }
         }
@@ -242,15 +243,17 @@ impl Loop {
     }
 
     fn is_finished(&self) -> bool {
-        if self.orphaned.is_some_and(|until| until <= Instant::now()) {
-            // At once: a thread that hangs may hold the lock of a stream that would have to be flushed.
+        let done = self.is_draining() && self.shared.switch.has_stopped() && self.shared.load.open() == 0;
+        if self.orphaned.is_some_and(|until| done || until <= Instant::now()) {
+            // At once: a thread that hangs may hold the lock of a stream that would have to be flushed, and the stream
+            // may be a pipe that nobody empties.
             process::exit_now(0);
         }
-        self.is_draining() && self.shared.switch.has_stopped() && self.shared.load.open() == 0
+        done
     }
 
     fn deadline(&self) -> Deadline {
-        let stopping = self.is_draining() && !self.shared.switch.has_stopped();
+        let stopping = self.is_draining() && !self.said_so;
         let nudge = stopping.then(|| Instant::now() + NUDGE);
         let first = [nudge, self.shared.parking.earliest(), self.orphaned].into_iter().flatten().min();
         first.map_or(Deadline::NEVER, Deadline::at)
@@ -268,7 +271,7 @@ impl Loop {
         }
     }
 
-    fn obey_signal(&mut self) -> std::io::Result<()> {
+    fn obey_signal(&mut self) -> io::Result<()> {
         match self.signals.read()? {
             Some(number::SIGQUIT) => process::exit_now(128 + number::SIGQUIT),
             Some(_) => self.drain(false),
@@ -327,7 +330,7 @@ impl Loop {
 
 /// Starts one of the worker's own threads. A panic in it is a fault of this crate's, and ends the process rather than
 /// leave it without the thread.
-fn thread(name: String, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+fn thread(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let guarded = move || {
         if catch_unwind(AssertUnwindSafe(body)).is_err() {
             process::exit_now(crate::process::fork::PANICKED);

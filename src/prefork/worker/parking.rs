@@ -71,7 +71,7 @@ enum Place {
     Free,
     Out,
     Fired,
-    Parked { conn: Box<Conn>, wait: Wait, since: Instant, until: Instant },
+    Parked { conn: Box<Conn>, wait: Wait, until: Instant },
 }
 
 impl Parking {
@@ -102,10 +102,9 @@ impl Parking {
             table.places[key] = Place::Out;
             return Ok(Parked::Ready(conn));
         }
-        let since = Instant::now();
-        let until = limit(table.grace, wait, since, until);
+        let until = limit(table.grace, wait, Instant::now(), until);
         let sooner = table.sooner(until);
-        table.places[key] = Place::Parked { conn, wait, since, until };
+        table.places[key] = Place::Parked { conn, wait, until };
         drop(table);
         if sooner {
             // The owner may sleep for longer than that.
@@ -162,15 +161,16 @@ impl Parking {
         expired
     }
 
-    /// From now on a connection may be idle for `grace` only, counted from its last request. The owner must look at
-    /// [`Parking::earliest`] again.
+    /// From now on a connection may be idle for `grace` only, counted from now, or from its next request: a client may
+    /// be sending to a connection that has been idle for long. The owner must look at [`Parking::earliest`] again.
     pub(super) fn drain(&self, grace: Duration) {
+        let now = Instant::now();
         let mut table = self.table.lock();
         table.grace = Some(grace);
         let mut earliest = table.earliest;
         for place in &mut table.places {
-            if let Place::Parked { wait, since, until, .. } = place {
-                *until = limit(Some(grace), *wait, *since, *until);
+            if let Place::Parked { wait, until, .. } = place {
+                *until = limit(Some(grace), *wait, now, *until);
                 earliest = earliest.map_or(Some(*until), |earliest| Some(earliest.min(*until)));
             }
         }
@@ -329,6 +329,17 @@ mod tests {
         assert_eq!(lot.parking.expired(now + Duration::from_secs(40)).len(), 1);
         assert_eq!(lot.parking.earliest(), None);
         drop(clients);
+    }
+
+    #[test]
+    fn a_drain_gives_its_grace_to_those_who_have_been_idle_for_long() {
+        let lot = Lot::new();
+        let (_client, idle) = connection();
+        lot.park(idle, Wait::Idle, LATER);
+        // Whatever time has passed since, it does not count.
+        let order = Instant::now();
+        lot.parking.drain(Duration::from_secs(1));
+        assert!(lot.parking.earliest().is_some_and(|at| at >= order + Duration::from_secs(1)));
     }
 
     #[test]

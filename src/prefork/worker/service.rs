@@ -9,6 +9,7 @@ use super::parking::{Parked, Wait};
 use crate::prefork::conn::{Conn, Fill, Outcome};
 use crate::prefork::control::{Report, short};
 use crate::prefork::scoreboard::Field;
+use crate::sys::clock;
 
 impl Shared {
     /// The life of a service thread.
@@ -33,18 +34,21 @@ impl Shared {
     fn serve(&self, mut conn: Box<Conn>, memory: &mut Vec<u8>) {
         conn.input().lend_memory(memory);
         loop {
+            // A request that had its time has the last word now: it is not waited for again.
+            let last_word = conn.is_in_request() && conn.is_overdue();
             let outcome = self.call(&mut conn);
             if conn.was_answered() {
                 self.cx.scoreboard.0.answered(self.cx.slot);
             }
             match outcome {
                 Outcome::KeepAlive => conn.end_request(),
+                Outcome::More if last_word || !conn.may_get_more() => return self.goodbye(conn),
                 Outcome::More if conn.buffer().is_empty() => conn.end_request(),
-                Outcome::More if conn.may_get_more() => {
+                Outcome::More => {
                     let until = conn.patience();
                     return self.park(conn, Wait::Partial, until);
                 }
-                Outcome::More | Outcome::Close => return self.goodbye(conn),
+                Outcome::Close => return self.goodbye(conn),
             }
             if conn.buffer().is_empty() {
                 conn.input().take_memory(memory);
@@ -140,10 +144,9 @@ impl Shared {
         self.parking.leave(conn);
     }
 
-    /// Now and `pause`; a pause too long for the clock is a year.
+    /// Now and `pause`.
     pub(super) fn after(&self, pause: std::time::Duration) -> Instant {
-        let now = Instant::now();
-        now.checked_add(pause).unwrap_or(now + std::time::Duration::from_secs(365 * 24 * 3600))
+        clock::later(Instant::now(), pause)
     }
 }
 

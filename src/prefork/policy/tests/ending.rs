@@ -22,7 +22,7 @@ fn what_has_not_finished_at_the_graceful_deadline_is_killed() {
     sim.after(&[command(Command::Terminate)]);
     sim.sleep(GRACE);
     assert_eq!(sim.take(), [kill(0, Why::GracefulTimeout)]);
-    assert_eq!(sim.policy.deadline(sim.now), None);
+    assert_eq!(sim.policy.deadline(), None);
     assert_eq!(sim.after(&[Event::Died { slot: 0 }]), [Action::End(Verdict::Stopped)]);
 }
 

@@ -40,7 +40,7 @@ impl Sim {
 
     /// Lets time pass up to the policy's own deadline, which must be `expected` from now, and wakes it.
     fn sleep(&mut self, expected: Duration) {
-        let deadline = self.policy.deadline(self.now);
+        let deadline = self.policy.deadline();
         assert_eq!(deadline.map(|at| at - self.now), Some(expected));
         self.now += expected;
         self.step(Event::Tick);
@@ -87,7 +87,7 @@ fn every_seat_is_filled_at_once_and_each_worker_serves_when_it_is_ready() {
     assert_eq!(sim.take(), [start(0, 0, 1), start(1, 1, 1)]);
     assert_eq!(sim.after(&[Event::Ready { slot: 1 }]), [Action::Serve { slot: 1 }]);
     assert_eq!(sim.after(&[Event::Ready { slot: 0 }]), [Action::Serve { slot: 0 }]);
-    assert_eq!(sim.policy.deadline(sim.now), None);
+    assert_eq!(sim.policy.deadline(), None);
 }
 
 #[test]
@@ -97,6 +97,31 @@ fn a_worker_that_served_is_replaced_at_once_however_often_it_dies() {
         assert_eq!(sim.after(&[Event::Died { slot: 1 }]), [start(1, 1, 1)]);
         assert_eq!(sim.after(&[Event::Ready { slot: 1 }]), [Action::Serve { slot: 1 }]);
     }
+}
+
+/// The clock goes on between the last step and the question when to wake: a seat whose time comes in between is not
+/// forgotten.
+#[test]
+fn a_back_off_that_ends_just_after_a_step_is_still_a_deadline() {
+    let mut sim = Sim::warm(1);
+    sim.after(&[Event::Died { slot: 0 }]);
+    sim.after(&[Event::Died { slot: 0 }, Event::Died { slot: 0 }]);
+    let at = sim.policy.deadline().expect("a back-off");
+    sim.now = at - Duration::from_nanos(1);
+    assert_eq!(sim.after(&[Event::Tick]), []);
+    assert_eq!(sim.policy.deadline(), Some(at));
+    sim.now = at;
+    assert_eq!(sim.after(&[Event::Tick]).len(), 1);
+}
+
+#[test]
+fn timeouts_beyond_the_clock_are_legal() {
+    let settings = Settings { workers: 1, slots: 4, boot_timeout: Duration::MAX, graceful_timeout: Duration::MAX };
+    let now = Instant::now();
+    let mut policy = Policy::new(settings);
+    assert_eq!(policy.step(now, Event::Tick), [start(0, 0, 1)]);
+    assert_eq!(policy.step(now, Event::Ready { slot: 0 }), [Action::Serve { slot: 0 }]);
+    assert!(policy.step(now, command(Command::Terminate)).contains(&last_drain(0)));
 }
 
 #[test]
@@ -130,7 +155,7 @@ fn a_first_boot_that_always_fails_ends_the_master() {
     sim.take();
     for _ in 1..BOOT_ATTEMPTS {
         sim.step(Event::Died { slot: 0 });
-        if let Some(at) = sim.policy.deadline(sim.now) {
+        if let Some(at) = sim.policy.deadline() {
             sim.now = at.min(sim.now + Duration::from_secs(1));
         }
         sim.step(Event::Tick);
@@ -146,7 +171,7 @@ fn once_somebody_was_ready_boot_failures_never_end_the_master() {
     sim.after(&[Event::Died { slot: 0 }]);
     for _ in 0..3 * BOOT_ATTEMPTS {
         sim.step(Event::Died { slot: 0 });
-        let pause = sim.policy.deadline(sim.now).map_or(Duration::ZERO, |at| at - sim.now);
+        let pause = sim.policy.deadline().map_or(Duration::ZERO, |at| at - sim.now);
         sim.now += pause;
         sim.step(Event::Tick);
         assert!(!sim.take().iter().any(|action| matches!(action, Action::End(_))));

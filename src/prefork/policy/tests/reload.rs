@@ -22,7 +22,7 @@ fn a_reload_serves_with_all_of_the_new_before_it_drains_any_of_the_old() {
     );
     assert_eq!(sim.after(&[Event::Died { slot: 0 }, Event::Died { slot: 1 }]), []);
     assert_eq!(sim.policy.generation(), 2);
-    assert_eq!(sim.policy.deadline(sim.now), None);
+    assert_eq!(sim.policy.deadline(), None);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_new_generation_that_hangs_in_its_boot_is_dropped() {
     let dropped = Action::Note(Note::ReloadDropped { generation: 2 });
     assert_eq!(sim.take(), [kill(1, Why::BootTimeout), dropped]);
     assert_eq!(sim.after(&[Event::Died { slot: 1 }]), []);
-    assert_eq!(sim.policy.deadline(sim.now), None);
+    assert_eq!(sim.policy.deadline(), None);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn reloads_wait_for_slots_when_the_old_drain_slowly() {
     }
     let begun = sim.after(&[RELOAD]);
     assert_eq!(begun.len(), 1, "no slot is free: {begun:?}");
-    assert_eq!(sim.policy.deadline(sim.now), Some(sim.now + GRACE), "it waits for a death, it does not spin");
+    assert_eq!(sim.policy.deadline(), Some(sim.now + GRACE), "it waits for a death, it does not spin");
     let started = sim.after(&[Event::Died { slot: 0 }]);
     assert!(matches!(started[..], [Action::Start { slot: 0, .. }]), "{started:?} after {newest}");
 }
