@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crewkit::process::{Builder, ForkError, Process, ProcessError, SpawnError, StartMethod, Stdio};
 use serde::Serialize;
@@ -44,9 +44,11 @@ fn end_of(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<()> {
     told
 }
 
+/// Busy until it is killed. If nobody does, not for ever: the test fails long before.
 fn spin_and_say_so(_: ()) {
     println!("spinning {}", std::process::id());
-    loop {
+    let begun = Instant::now();
+    while begun.elapsed() < 4 * SOON {
         std::hint::spin_loop();
     }
 }
@@ -284,8 +286,8 @@ fn nothing_is_left_after_any_end() {
                 .expect("a result");
         }
         // What was dropped while it ran is reaped by the next start or join after its end.
-        let deadline = std::time::Instant::now() + SOON;
-        while state() != before && std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + SOON;
+        while state() != before && Instant::now() < deadline {
             Process::spawn(|()| (), ()).expect("a start").join().expect("a result");
         }
         assert_eq!(state(), before);
