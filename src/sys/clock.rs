@@ -14,7 +14,11 @@ impl Deadline {
     pub(crate) fn after(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout))
     }
+}
 
+/// A model has no clock (`primitive::has_passed`).
+#[cfg(not(crewkit_loom))]
+impl Deadline {
     /// What is left: `None` for ever, zero when it has passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
