@@ -148,6 +148,19 @@ fn output_and_error_go_where_they_are_sent() {
     assert_eq!(process.unwrap().join().unwrap(), "/dev/null");
 }
 
+/// The line about a panic has no reader: the panic is told all the same.
+#[test]
+fn a_panic_is_told_although_nobody_reads_standard_error() {
+    for method in METHODS {
+        let (reader, stderr) = std::io::pipe().unwrap();
+        drop(reader);
+        let process = Builder::new().start_method(method).stderr(stderr).spawn(|()| panic!("unheard"), ());
+        let result: Result<(), ProcessError> = process.unwrap().join();
+        let Err(ProcessError::Panicked { message, .. }) = result else { panic!("{method:?}: {result:?}") };
+        assert_eq!(message, "unheard");
+    }
+}
+
 #[test]
 fn nothing_is_open_but_what_was_handed_over() {
     for open in each(

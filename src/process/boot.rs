@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "descriptors are handed over by number, and a variable is removed")]
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,14 +47,15 @@ pub(super) fn is_initialized() -> bool {
 fn take_over(role: &OsStr) -> ! {
     INITIALIZED.store(true, Ordering::Release);
     let Some((role, socket, pulse)) = Role::from_name(role).and_then(handed_over) else {
-        eprintln!("crewkit: {BOOT} is set although crewkit did not start this process; remove it from the environment");
+        let why = "is set although crewkit did not start this process; remove it from the environment";
+        let _ = writeln!(io::stderr(), "crewkit: {BOOT} {why}");
         process::exit_now(1);
     };
     let threads = prepare(&socket, &pulse);
     match role {
         Role::Server => {
             let threads = threads.unwrap_or_else(|error| {
-                eprintln!("crewkit: the fork server cannot start: {error}");
+                let _ = writeln!(io::stderr(), "crewkit: the fork server cannot start: {error}");
                 process::exit_now(1)
             });
             server::run(socket, pulse, threads)

@@ -9,7 +9,7 @@
 //! The one unsafe call is `sys::process::fork`; the thread count is what makes it sound.
 #![expect(unsafe_code, reason = "fork")]
 
-use std::io;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,7 +102,8 @@ pub(super) unsafe fn fork_unchecked(body: impl FnOnce() -> i32) -> Result<PidFd,
 }
 
 fn cannot_start(error: &io::Error) -> i32 {
-    eprintln!("crewkit: a forked child cannot start: {error}");
+    // Whoever would read this may be gone, which must not change how the process ends.
+    let _ = writeln!(io::stderr(), "crewkit: a forked child cannot start: {error}");
     PANICKED
 }
 

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
@@ -90,7 +91,9 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         if ANNOUNCE.load(Ordering::Relaxed) && !watch.nested {
             let process = std::process::id();
-            eprintln!("crewkit: process {process} panicked at {location}: {}", message(info.payload()));
+            let message = message(info.payload());
+            // Nobody may be left who reads it, and a panic in the hook would be an abort without a report.
+            let _ = writeln!(io::stderr(), "crewkit: process {process} panicked at {location}: {message}");
         }
         let backtrace = backtrace_wanted().then(Backtrace::force_capture);
         watch.seen = Some(Seen { location, backtrace });

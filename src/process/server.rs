@@ -10,7 +10,7 @@
 //! every request if there were more, and starts none.
 #![expect(unsafe_code, reason = "fork")]
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::child;
@@ -56,7 +56,7 @@ pub(super) fn run(control: OwnedFd, pulse: OwnedFd, threads: usize) -> ! {
     let code = match Server::new(control, pulse, threads).and_then(Server::serve) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("crewkit: the fork server ends: {error}");
+            let _ = writeln!(io::stderr(), "crewkit: the fork server ends: {error}");
             1
         }
     };
