@@ -81,6 +81,11 @@ impl Assembly {
         matches!(self.state, State::Held { .. })
     }
 
+    /// Whether the rest of a message that was refused is being dropped.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.state == State::Skipping
+    }
+
     /// Judges the chunk whose header arrived: where its payload goes, and whether it completes the message.
     pub(crate) fn accept(&mut self, header: &Header) -> Result<(Place, bool), FrameError> {
         let judged = self.judge(header);

@@ -205,7 +205,7 @@ impl Receiver {
     }
 
     /// Whether [`advance`](Self::advance) would give a message or an error now. Receives all but the last chunk, so that
-    /// the socket stays readable for as long as this is true.
+    /// the socket stays readable for as long as this is true; a message that was given up, to its end.
     pub(crate) fn is_ready(&mut self, fd: BorrowedFd<'_>) -> bool {
         for _ in 0..ROUND {
             if self.whole.is_some() || self.failed.is_some() {
@@ -214,13 +214,18 @@ impl Receiver {
             let mut head = [0; HEADER_LEN];
             match peek_record(fd, &mut head) {
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
-                Ok(HEADER_LEN) if Header::decode(&head).is_ok_and(|header| !header.last) => {
+                Ok(HEADER_LEN) if Header::decode(&head).is_ok_and(|header| self.is_no_news(&header)) => {
                     self.failed = self.receive_chunk(fd).err();
                 }
                 Ok(_) => return true,
             }
         }
         self.whole.is_some() || self.failed.is_some()
+    }
+
+    /// Whether a chunk ends nothing that anybody waits for: more of its message comes, or the message was given up.
+    fn is_no_news(&self, header: &Header) -> bool {
+        !header.last || (!header.first && self.assembly.is_skipping())
     }
 
     /// The message held, in the receiver's own buffer; give that back by [`recycle`](Self::recycle).

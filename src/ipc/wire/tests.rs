@@ -250,6 +250,19 @@ fn readiness_leaves_the_last_chunk_in_the_socket() {
 }
 
 #[test]
+fn readiness_is_not_the_end_of_a_message_that_was_given_up() {
+    let mut pair = Pair::new();
+    pair.receiver.set_limit(MAX_CHUNK as u64);
+    assert!(pair.send(&pattern(2 * MAX_CHUNK)));
+    assert!(pair.receiver.is_ready(pair.b.as_fd()), "the error is news");
+    assert!(matches!(pair.recv(), Err(WireError::TooLarge { .. })));
+    assert!(!pair.receiver.is_ready(pair.b.as_fd()), "nothing is left but what will be skipped");
+    assert!(pair.send(b"next"));
+    assert!(pair.receiver.is_ready(pair.b.as_fd()));
+    assert_eq!(pair.recv_bytes().unwrap(), b"next");
+}
+
+#[test]
 fn the_kinds_of_messages_are_told_apart() {
     let mut pair = Pair::new();
     pair.sender.try_send_kind(pair.a.as_fd(), Kind::Bytes, b"raw", &[]).unwrap();
