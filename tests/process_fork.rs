@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the unchecked fork")]
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crewkit::process::{Builder, Exit, ForkError, Process, ProcessError, SpawnError, StartMethod, current, parent};
 use serde::Serialize;
@@ -133,6 +133,9 @@ fn a_forked_process_starts_its_own_and_leaves_its_parents_alone() {
         let second = Process::fork(|| {
             assert!(matches!(running.try_join(), Err(ProcessError::ForeignProcess)));
             assert_eq!(running.exit(), None);
+            for refused in [running.terminate(), running.kill(), running.signal(0)] {
+                assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+            }
             let own = Process::spawn(|x: u8| (x, parent().map(|parent| parent.pid())), 1).expect("a start");
             let own = own.join().expect("a result");
             assert_eq!(own, (1, Some(std::process::id())));
@@ -141,6 +144,12 @@ fn a_forked_process_starts_its_own_and_leaves_its_parents_alone() {
         second.expect("a fork").join().expect("a result");
         assert!(running.is_alive(), "a copy of the handle ended it");
         running.kill().expect("a signal");
+        while running.is_alive() {
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        Process::fork(|| assert_eq!(running.exit(), None)).expect("a fork").join().expect("a result");
+        assert!(began.elapsed() < Duration::from_millis(900), "it waited for news that are not for it");
         assert!(matches!(running.join(), Err(ProcessError::Killed { signal: 9, .. })));
     });
 }

@@ -116,7 +116,8 @@ impl<R> Process<R> {
     ///
     /// # Errors
     ///
-    /// What the kernel says, for example EPERM for a process that changed its user.
+    /// What the kernel says, for example EPERM for a process that changed its user. `PermissionDenied` in a process that
+    /// was forked from the one that started it.
     pub fn terminate(&self) -> io::Result<()> {
         self.signal(signal::TERM)
     }
@@ -150,6 +151,10 @@ impl<R> Process<R> {
     }
 
     fn end(&self) -> Option<End> {
+        // Its news are the owner's to take; there is nothing to wait for.
+        if self.vigil.is_foreign() {
+            return None;
+        }
         if let Ok(Some(end)) = self.vigil.check() {
             return Some(end);
         }

@@ -127,8 +127,12 @@ impl Vigil {
         }))
     }
 
-    /// Sends a signal; nothing happens if the process has ended.
+    /// Sends a signal; nothing happens if the process has ended. Only its owner may: a copy of the handle in a forked
+    /// process is refused.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+        if self.is_foreign() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the process that started it owns it"));
+        }
         // Between its end and its reaping a process takes signals without effect; after that the kernel says ESRCH.
         match self.pidfd.send_signal(signal) {
             Err(_) if self.pidfd.has_ended()? => Ok(()),
