@@ -68,13 +68,20 @@ impl Shared {
 
     /// Cancels a task that has not begun.
     pub(super) fn cancel(&self, ticket: Ticket) -> bool {
-        self.is_ours() && self.act(|state, now| state.cancel(ticket, now))
+        let cancelled = self.is_ours() && self.act(|state, now| state.cancel(ticket, now));
+        if cancelled {
+            // It may have been the last work of a closing pool, whose workers have a deadline now.
+            self.wake();
+        }
+        cancelled
     }
 
     /// Withdraws work whose results go to this inbox, as far as it has not begun.
     pub(super) fn forget(&self, inbox: &Arc<Inbox>) {
         if self.is_ours() {
             self.act(|state, now| state.forget(|job| Arc::ptr_eq(&job.inbox, inbox), now));
+            // As after `cancel`.
+            self.wake();
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Cancelling: exact, wherever the task is.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
 
 use crewkit::ipc::Fd;
 use crewkit::pool::{Pool, Task, TaskError};
 
-use crate::support::{begin_and_stay, hear, in_company, in_time, say, sigkill};
+use crate::support::{begin_and_stay, hear, in_company, in_time, say, sigkill, sigstop};
 
 #[test]
 fn what_has_not_begun_can_be_cancelled_and_never_runs() {
@@ -55,7 +58,7 @@ fn cancelling_races_with_beginning_and_one_of_them_wins() {
         for n in 0..3_000 {
             let task = pool.submit(|n: u64| n, n);
             if n % 3 == 0 {
-                std::thread::yield_now();
+                thread::yield_now();
             }
             let was_cancelled = task.cancel();
             match task.get() {
@@ -90,4 +93,41 @@ fn a_task_that_waits_behind_a_long_one_goes_to_whoever_is_free() {
         }
         assert!(!long.is_ready());
     });
+}
+
+#[test]
+fn a_pool_that_is_joined_ends_although_a_worker_hangs_when_the_last_work_is_withdrawn() {
+    let _company = in_company();
+    type Withdraw = fn(&Pool, &dyn Fn());
+    let ways: [Withdraw; 2] = [
+        |pool, join| {
+            let task = pool.submit(|n: u64| n, 1);
+            join();
+            assert!(task.cancel());
+        },
+        |pool, join| {
+            let items = (0..2).inspect(|&n| {
+                if n == 1 {
+                    join();
+                    panic!("expected: the map ends with an item on its way");
+                }
+            });
+            let mut results = pool.with().chunksize(1).imap(|n: u64| n, items);
+            assert!(catch_unwind(AssertUnwindSafe(|| results.next())).is_err());
+        },
+    ];
+    for withdraw in ways {
+        in_time(move || {
+            let pool = Pool::new(1).unwrap();
+            pool.submit(|n: u64| n, 0).get().unwrap();
+            sigstop(pool.workers()[0].pid);
+            thread::scope(|scope| {
+                withdraw(&pool, &|| {
+                    scope.spawn(|| pool.join());
+                    // Until the loop sleeps, and has no deadline.
+                    thread::sleep(Duration::from_millis(100));
+                });
+            });
+        });
+    }
 }

@@ -51,6 +51,11 @@ pub(crate) fn sigkill(pid: u32) {
     let _ended = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
 }
 
+/// SIGSTOP: the process hangs from now on.
+pub(crate) fn sigstop(pid: u32) {
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGSTOP).unwrap();
+}
+
 /// Whether the process exists and is no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     matches!(stat(pid), Some((state, _)) if state != 'Z' && state != 'X')
