@@ -37,6 +37,11 @@ fn main() -> ExitCode {
         ("a_forked_closure_owns_the_ends_that_it_captured", a_forked_closure_owns_the_ends_that_it_captured),
         ("a_forked_closure_owns_one_of_two_ends", a_forked_closure_owns_one_of_two_ends),
         ("ends_travel_in_arguments_and_results", ends_travel_in_arguments_and_results),
+        ("an_end_in_an_argument_sees_the_other_closed", an_end_in_an_argument_sees_the_other_closed),
+        (
+            "a_moved_end_that_is_touched_in_a_fork_leaves_the_other_usable",
+            a_moved_end_that_is_touched_in_a_fork_leaves_the_other_usable,
+        ),
         ("an_end_sent_to_a_process_that_dies_is_closed", an_end_sent_to_a_process_that_dies_is_closed),
         ("no_descriptor_leaks", no_descriptor_leaks),
         ("descriptors_that_find_no_room_are_said_to_be_lost", descriptors_that_find_no_room_are_said_to_be_lost),
@@ -208,7 +213,7 @@ fn a_forked_closure_owns_one_of_two_ends() {
 type End = Connection<u8, u8>;
 
 fn ends_travel_in_arguments_and_results() {
-    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork] {
         let (near, far) = pipe::<u8, u8>().unwrap();
         let pass_on = |(far, number): (End, u8)| {
             far.send(&number).unwrap();
@@ -223,6 +228,44 @@ fn ends_travel_in_arguments_and_results() {
         drop(far);
         assert!(near.recv_timeout(SOON).unwrap_err().is_closed(), "{method:?}");
     }
+}
+
+fn an_end_in_an_argument_sees_the_other_closed() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork] {
+        let (near, far) = pipe::<u8, u8>().unwrap();
+        let builder = Builder::new().start_method(method).kill_on_drop(true);
+        let drain = |far: End| std::iter::from_fn(|| far.recv().ok()).collect::<Vec<_>>();
+        let mut process = builder.spawn(drain, far).unwrap();
+        near.send(&1).unwrap();
+        near.send(&2).unwrap();
+        drop(near);
+        assert_eq!(process.join_timeout(SOON).unwrap(), Some(vec![1, 2]), "{method:?}");
+    }
+    // Both ends in one argument, and a limit below the descriptors' numbers.
+    let both = |(near, far): (End, End)| {
+        near.send(&1).unwrap();
+        let got = far.recv().unwrap();
+        drop(near);
+        assert!(far.recv().unwrap_err().is_closed());
+        got
+    };
+    let builder = Builder::new().start_method(StartMethod::Fork).kill_on_drop(true).limit_open_files(4);
+    let mut process = builder.spawn(both, pipe::<u8, u8>().unwrap()).unwrap();
+    assert_eq!(process.join_timeout(SOON).unwrap(), Some(1));
+}
+
+fn a_moved_end_that_is_touched_in_a_fork_leaves_the_other_usable() {
+    let (near, far) = pipe::<u8, u8>().unwrap();
+    let (carrier, harbour) = pipe::<End, ()>().unwrap();
+    carrier.send(&far).unwrap();
+    let far_again = harbour.recv().unwrap();
+    let mut process = Process::fork(|| {
+        assert!(matches!(far.send(&1), Err(SendError::Moved)));
+        near.send(&2).unwrap();
+    })
+    .unwrap();
+    assert_eq!(process.join_timeout(SOON).unwrap(), Some(()));
+    assert_eq!(far_again.recv_timeout(SOON).unwrap(), 2);
 }
 
 fn an_end_sent_to_a_process_that_dies_is_closed() {

@@ -77,7 +77,8 @@ impl Endpoint {
     /// started since is harmless: both store the same.
     #[cold]
     fn inherit(&self) {
-        if !generation::adopts() {
+        // An end that was moved before the fork has an opposite that is alive and may be used here.
+        if !generation::adopts() || self.state.load(Ordering::Acquire) != OWN {
             return;
         }
         let now = generation::current();
@@ -87,12 +88,12 @@ impl Endpoint {
             // Without a descriptor for the dead socket both ends stay open, and only the end of the stream is late.
             && let Ok(dead) = dead_socket()
         {
-            other.spend(FOREIGN, dead);
+            other.spend(FOREIGN, &dead);
         }
     }
 
     /// Ends this process's part in the end: its descriptor leads nowhere from now on.
-    fn spend(&self, state: u8, dead: OwnedFd) {
+    fn spend(&self, state: u8, dead: &OwnedFd) {
         self.state.store(state, Ordering::Release);
         let replaced = replace(self.fd.as_fd(), dead.as_fd());
         debug_assert!(replaced.is_ok(), "dup3 over an open descriptor: {replaced:?}");
@@ -146,7 +147,17 @@ struct Transit {
 impl Moving for Transit {
     fn spend(mut self: Box<Self>) {
         if let Some(dead) = self.dead.take() {
-            self.endpoint.spend(MOVED, dead);
+            self.endpoint.spend(MOVED, &dead);
+        }
+    }
+
+    fn sever(mut self: Box<Self>) {
+        let Some(dead) = self.dead.take() else { return };
+        let other = self.endpoint.other.get().and_then(Weak::upgrade);
+        // One that was moved leads nowhere already.
+        let live = |end: &Arc<Endpoint>| matches!(end.state.load(Ordering::Acquire), OWN | SENDING);
+        for end in other.iter().chain([&self.endpoint]).filter(|end| live(end)) {
+            end.spend(FOREIGN, &dead);
         }
     }
 }

@@ -262,10 +262,10 @@ impl Builder {
         R: Serialize + DeserializeOwned,
     {
         fork::check_threads()?;
-        // Only the child takes them.
-        let call = || function::call_here_with(f, &argument.bytes, std::mem::take(&mut argument.fds));
+        let (bytes, fds) = (std::mem::take(&mut argument.bytes), std::mem::take(&mut argument.fds));
+        let call = move || function::call_here_with(f, &bytes, fds);
         // SAFETY: there is one thread, counted above.
-        let process = unsafe { self.fork_by(deadline, call) }?;
+        let process = unsafe { self.fork_by(deadline, || argument.sever(), call) }?;
         argument.commit();
         Ok(process)
     }
@@ -303,17 +303,24 @@ impl Builder {
     {
         let deadline = Deadline::after(self.start_timeout);
         // SAFETY: the caller's promise.
-        unsafe { self.fork_by(deadline, || function::call_here(f)) }.map_err(|error| match error {
+        unsafe { self.fork_by(deadline, || (), || function::call_here(f)) }.map_err(|error| match error {
             SpawnError::Fork(error) => error,
             SpawnError::Io(error) | SpawnError::Setup(error) => ForkError::Io(error),
             error => ForkError::Io(io::Error::other(error)),
         })
     }
 
+    /// The child first gives up, by `sever`, what it inherited and is not to have.
+    ///
     /// # Safety
     ///
-    /// The process has one thread, or `call` needs no lock that another may hold.
-    unsafe fn fork_by<R>(&self, deadline: Deadline, call: impl FnOnce() -> Outcome) -> Result<Process<R>, SpawnError> {
+    /// The process has one thread, or `sever` and `call` need no lock that another may hold.
+    unsafe fn fork_by<R>(
+        &self,
+        deadline: Deadline,
+        sever: impl FnOnce(),
+        call: impl FnOnce() -> Outcome,
+    ) -> Result<Process<R>, SpawnError> {
         let owner = Owner::of_this_process()?;
         owner.reap_orphans();
         let Plan { spec, directory, streams } = self.plan()?;
@@ -326,6 +333,8 @@ impl Builder {
                 child::set_limits(&spec.limits)
             };
             generation::adopt_inherited();
+            // Before the limits are set: they forbid to replace descriptors with high numbers.
+            sever();
             child::run_forked(child_end, arm, call)
         };
         // SAFETY: the caller's promise.

@@ -22,6 +22,10 @@ pub(super) use table::{attach, claim};
 pub(crate) trait Moving: Send {
     /// The message was sent: the sender's copy is no longer its own.
     fn spend(self: Box<Self>);
+
+    /// This is the copy in a process that was forked to receive the message: what it inherited of the handle must not
+    /// stand beside what it receives.
+    fn sever(self: Box<Self>);
 }
 
 /// A serialised value, ready to be sent by any of the crate's transports.
@@ -39,6 +43,13 @@ impl Parcel {
         self.fds.clear();
         for handle in self.moving.drain(..) {
             handle.spend();
+        }
+    }
+
+    /// In a child that was forked to be the receiver: gives up what it inherited of handles that can have one owner.
+    pub(crate) fn sever(&mut self) {
+        for handle in self.moving.drain(..) {
+            handle.sever();
         }
     }
 

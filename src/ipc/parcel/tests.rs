@@ -163,6 +163,8 @@ impl Moving for Token {
     fn spend(self: Box<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    fn sever(self: Box<Self>) {}
 }
 
 struct Unique(Arc<AtomicBool>, Handle);
