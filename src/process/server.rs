@@ -150,7 +150,14 @@ impl Server {
         }
         match self.fork(request, life) {
             Ok(pidfd) => {
-                let _ = protocol::send(status.as_fd(), &Status::Started { pid: pidfd.pid() }, &[pidfd.as_fd()]);
+                let started = Status::Started { pid: pidfd.pid() };
+                if let Err(error) = protocol::send(status.as_fd(), &started, &[pidfd.as_fd()]) {
+                    // The owner is gone, or the kernel refused the descriptor: the start has failed, so nothing may
+                    // come of it. The child is reaped like any other.
+                    let _ = pidfd.send_signal(signal::KILL);
+                    let refusal = Refusal::Kernel(Failure::from(&error));
+                    let _ = protocol::send(status.as_fd(), &Status::Refused(refusal), &[]);
+                }
                 self.children.push(Served { pidfd, status, own_group: request.own_group });
             }
             Err(error) => {
