@@ -386,7 +386,12 @@ fn a_storm_of_signals_disturbs_nobody() {
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
     install(Signal::SIGUSR1, &action);
     let target = nix::unistd::getpid();
-    let storm = fork(move || while kill(target, Signal::SIGUSR1).is_ok() {});
+    // Some ten thousand signals a second: without the pause this process would do little else than receive them.
+    let storm = fork(move || {
+        while kill(target, Signal::SIGUSR1).is_ok() {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    });
     let (near, echo) = peer::<String, String>(|far| {
         while let Ok(text) = far.recv() {
             far.send(&text).unwrap();
