@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::sys::clock::Deadline;
-use crate::sys::poll::{self, Readiness};
+use crate::ipc;
 
 /// Waits until one of `processes` has ended, at most for `timeout` (`None`: as long as it takes); says which have, by
 /// their places in the slice (Python's `multiprocessing.connection.wait` on sentinels). Empty after a timeout.
@@ -33,7 +32,5 @@ use crate::sys::poll::{self, Readiness};
 /// }
 /// ```
 pub fn wait_any(processes: &[&dyn AsFd], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
-    let watched: Vec<_> = processes.iter().map(|process| (process.as_fd(), Readiness::READ)).collect();
-    let answers = poll::wait_many(&watched, timeout.map_or(Deadline::NEVER, Deadline::after))?;
-    Ok(answers.iter().enumerate().filter(|(_, answer)| answer.any()).map(|(place, _)| place).collect())
+    ipc::wait(processes, timeout)
 }
