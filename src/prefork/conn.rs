@@ -407,4 +407,22 @@ mod tests {
         assert!(poll::wait(conn.as_fd(), Readiness::READ, Deadline::NEVER).unwrap().readable);
         assert!(conn.discard());
     }
+
+    #[test]
+    fn whoever_reads_the_end_learns_that_there_is_no_more_to_wait_for() {
+        type Read = fn(&mut Conn) -> usize;
+        let ways: [Read; 3] = [
+            |conn| conn.read(&mut [0; 8]).unwrap(),
+            |conn| conn.fill_buf().unwrap().len(),
+            |conn| usize::from(conn.fill().unwrap() != Fill::End),
+        ];
+        for read in ways {
+            let (client, mut conn) = connection(Duration::from_secs(10));
+            assert!(conn.may_get_more());
+            client.shutdown(Shutdown::Write).unwrap();
+            poll::wait(conn.as_fd(), Readiness::READ, Deadline::NEVER).unwrap();
+            assert_eq!(read(&mut conn), 0);
+            assert!(!conn.may_get_more());
+        }
+    }
 }
