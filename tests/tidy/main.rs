@@ -1,6 +1,7 @@
 //! The architecture as a test: what ARCHITECTURE.md, CONTRIBUTING.md and the lint table promise and no compiler checks.
 //! Each rule is a function from text to findings, and is tested here on a planted fault.
 
+mod checklist;
 mod floors;
 mod gates;
 mod papers;
@@ -97,4 +98,15 @@ fn the_readme_and_the_test_gate_name_the_same_command() {
     let readme = read("README.md");
     let mut commands = readme.lines().map(|line| line.split_once(" #").map_or(line, |(command, _)| command).trim());
     assert!(commands.any(|line| line == command), "README.md does not say `{command}`");
+}
+
+#[test]
+fn every_semantic_of_the_checklist_has_a_test() {
+    let sources = sources();
+    let is_looked_at = |source: &&Source| ["src/", "tests/", "loom-tests/"].iter().any(|f| source.path.starts_with(f));
+    let tests = checklist::tests(sources.iter().filter(is_looked_at));
+    let list = read(checklist::PATH);
+    let open = checklist::open(&list);
+    println!("checklist: {} ids, {} open: {}", checklist::ids().len(), open.len(), open.join(" "));
+    assert_none(&checklist::broken_by(&list, &tests));
 }
