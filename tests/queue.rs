@@ -97,7 +97,10 @@ fn qu6_sizes_are_exact() {
     }
     assert_eq!(queue.try_iter().count(), 2);
     assert_eq!((queue.len(), queue.is_empty(), queue.is_full()), (0, true, false));
-    assert_eq!(format!("{queue:?}"), "Queue { len: 0, capacity: Some(2), is_shut_down: false, .. }");
+    assert_eq!(
+        format!("{queue:?}"),
+        "Queue { len: 0, capacity: Some(2), unfinished: 2, is_shut_down: false, getting: 0, putting: 0, joining: 0 }"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::iter;
 
 /// Why a value was not put; it is inside.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,15 @@ impl<T> PutError<T> {
     pub fn into_inner(self) -> T {
         let (Self::Full(value) | Self::ShutDown(value)) = self;
         value
+    }
+
+    /// What could not be put of a batch: this value and those after it.
+    pub(super) fn with_rest(self, rest: impl Iterator<Item = T>) -> PutError<Vec<T>> {
+        let with_rest = |value| iter::once(value).chain(rest).collect();
+        match self {
+            Self::Full(value) => PutError::Full(with_rest(value)),
+            Self::ShutDown(value) => PutError::ShutDown(with_rest(value)),
+        }
     }
 
     /// Whether the queue was full.

@@ -1,56 +1,59 @@
 //! A queue as an iterator over what is got from it.
 
-use super::Queue;
+use super::error::GetError;
 use std::iter::FusedIterator;
 
-/// Items of a queue until it is shut down and empty; made by [`Queue::iter`].
-#[derive(Debug)]
-pub struct Iter<'a, T> {
-    queue: &'a Queue<T>,
+/// Where the iterators get items from: every queue of this module.
+pub trait Source {
+    /// What is in the queue.
+    type Item;
+
+    #[doc(hidden)]
+    fn next_item(&self) -> Result<Self::Item, GetError>;
+
+    #[doc(hidden)]
+    fn next_item_there(&self) -> Result<Self::Item, GetError>;
 }
 
-impl<'a, T> Iter<'a, T> {
-    pub(super) fn new(queue: &'a Queue<T>) -> Self {
+/// Items of a queue until it is shut down and empty; made by a queue's `iter`.
+#[derive(Debug)]
+pub struct Iter<'a, Q> {
+    queue: &'a Q,
+}
+
+impl<'a, Q> Iter<'a, Q> {
+    pub(super) fn new(queue: &'a Q) -> Self {
         Self { queue }
     }
 }
 
-impl<T> Iterator for Iter<'_, T> {
-    type Item = T;
+impl<Q: Source> Iterator for Iter<'_, Q> {
+    type Item = Q::Item;
 
-    fn next(&mut self) -> Option<T> {
-        self.queue.get().ok()
+    fn next(&mut self) -> Option<Q::Item> {
+        self.queue.next_item().ok()
     }
 }
 
 /// A queue that is shut down and empty stays so.
-impl<T> FusedIterator for Iter<'_, T> {}
+impl<Q: Source> FusedIterator for Iter<'_, Q> {}
 
-/// Items of a queue for as long as there are some; made by [`Queue::try_iter`].
+/// Items of a queue for as long as there are some; made by a queue's `try_iter`.
 #[derive(Debug)]
-pub struct TryIter<'a, T> {
-    queue: &'a Queue<T>,
+pub struct TryIter<'a, Q> {
+    queue: &'a Q,
 }
 
-impl<'a, T> TryIter<'a, T> {
-    pub(super) fn new(queue: &'a Queue<T>) -> Self {
+impl<'a, Q> TryIter<'a, Q> {
+    pub(super) fn new(queue: &'a Q) -> Self {
         Self { queue }
     }
 }
 
-impl<T> Iterator for TryIter<'_, T> {
-    type Item = T;
+impl<Q: Source> Iterator for TryIter<'_, Q> {
+    type Item = Q::Item;
 
-    fn next(&mut self) -> Option<T> {
-        self.queue.try_get().ok()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Queue<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
+    fn next(&mut self) -> Option<Q::Item> {
+        self.queue.next_item_there().ok()
     }
 }

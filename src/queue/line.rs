@@ -20,6 +20,11 @@ impl Line {
         Self { waiting: 0, coming: 0, list: WaitList::new() }
     }
 
+    /// How many wait, called or not.
+    pub(super) fn len(&self) -> usize {
+        self.waiting + self.coming
+    }
+
     pub(super) fn enlist(&mut self, parker: Arc<dyn Park>) -> Place {
         self.waiting += 1;
         self.list.enlist(parker, ())

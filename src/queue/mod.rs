@@ -3,21 +3,46 @@
 //! | Which one do I want? | Type | Python's name |
 //! |---|---|---|
 //! | first in, first out | [`Queue`] | `queue.Queue` |
+//! | last in, first out | [`LifoQueue`] | `queue.LifoQueue` |
+//! | smallest first | [`PriorityQueue`] | `queue.PriorityQueue` |
+//! | the first of several queues that has something | [`select()`] | |
 //!
 //! Names say what blocks: `try_x` never, `x_timeout` at most so long, `x` until it is done. A timeout that the clock
 //! cannot hold, such as `Duration::MAX`, never ends. Errors hand the value back. The semantics are those of CPython
-//! 3.13; where Python raises `Full`, `Empty` or `ShutDown`, there is an `Err` of that name. Between processes use the
-//! type of the same name in `crewkit::ipc`.
+//! 3.13; where Python raises `Full`, `Empty` or `ShutDown`, there is an `Err` of that name. What Python does not have says
+//! so: batches, `clear`, `join_timeout`, [`Task`], `select`. Between processes use the types of the same names in
+//! `crewkit::ipc`.
 
-mod core;
 mod error;
 mod fifo;
+mod heap;
 mod iter;
+mod lifo;
 mod line;
+mod locked;
+mod priority;
+mod select;
+mod store;
+mod surface;
+mod task;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{GetError, PutError, TooManyTaskDone};
-pub use fifo::{Queue, Shutdown};
+pub use fifo::Queue;
 pub use iter::{Iter, TryIter};
+pub use lifo::LifoQueue;
+pub use priority::PriorityQueue;
+pub use select::{Selectable, select};
+pub use task::Task;
+
+/// What happens to the items that are in a queue when it is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// They can still be got: Python's `shutdown()`.
+    Drain,
+    /// They are dropped and count as done: Python's `shutdown(immediate=True)`.
+    Immediate,
+}

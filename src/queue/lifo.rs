@@ -1,0 +1,27 @@
+//! `LifoQueue`: last in, first out, as Python's `queue.LifoQueue`.
+
+use super::locked::Locked;
+use super::surface::surface;
+use super::{GetError, Iter, PutError, Shutdown, Task, TooManyTaskDone, TryIter};
+use crate::sys::clock::Deadline;
+use std::fmt;
+use std::time::Duration;
+
+type Core<T> = Locked<Vec<T>>;
+
+/// A queue from which the item that was put last is got first: Python's `queue.LifoQueue`.
+///
+/// In all else it is a [`Queue`](super::Queue).
+///
+/// ```
+/// use crewkit::queue::LifoQueue;
+///
+/// let stack = LifoQueue::unbounded();
+/// stack.put_many([1, 2, 3]).unwrap();
+/// assert_eq!(stack.get_many(2), Ok(vec![3, 2]));
+/// ```
+pub struct LifoQueue<T> {
+    core: Core<T>,
+}
+
+surface!(LifoQueue<T>);
