@@ -87,7 +87,12 @@ fn ev5_it_can_be_used_again_after_timeouts_among_waiters() {
 #[test]
 fn ev5_debug_tells_the_state() {
     let event = Event::new();
-    assert_eq!(format!("{event:?}"), "Event { is_set: false, .. }");
-    event.set();
-    assert_eq!(format!("{event:?}"), "Event { is_set: true, .. }");
+    thread::scope(|scope| {
+        assert_eq!(format!("{event:?}"), "Event { is_set: false, waiters: 0 }");
+        let waiter = asleep::spawn(scope, || event.wait());
+        waiter.until_asleep();
+        assert_eq!(format!("{event:?}"), "Event { is_set: false, waiters: 1 }");
+        event.set();
+    });
+    assert_eq!(format!("{event:?}"), "Event { is_set: true, waiters: 0 }");
 }

@@ -155,11 +155,17 @@ fn lk8_a_timeout_among_other_waiters_loses_no_wake_up() {
 #[test]
 fn lk9_debug_tells_the_state() {
     let lock = Lock::new(7);
-    assert_eq!(format!("{lock:?}"), "Lock { locked: false, value: 7, .. }");
+    assert_eq!(format!("{lock:?}"), "Lock { locked: false, waiters: 0, value: 7 }");
     let guard = lock.lock();
     assert!(lock.is_locked());
-    assert_eq!(format!("{lock:?}"), "Lock { locked: true, .. }");
+    assert_eq!(format!("{lock:?}"), "Lock { locked: true, waiters: 0, .. }");
     assert_eq!(format!("{guard:?} {guard}"), "7 7");
+    thread::scope(|scope| {
+        let waiter = asleep::spawn(scope, || drop(lock.lock()));
+        waiter.until_asleep();
+        assert_eq!(format!("{lock:?}"), "Lock { locked: true, waiters: 1, .. }");
+        drop(guard);
+    });
 }
 
 #[test]

@@ -155,7 +155,14 @@ fn sm8_a_panic_gives_the_permits_back() {
 
 #[test]
 fn sm9_debug_tells_the_value() {
-    assert_eq!(format!("{:?}", Semaphore::new(2)), "Semaphore { available: 2, .. }");
+    let semaphore = Semaphore::new(2);
+    assert_eq!(format!("{semaphore:?}"), "Semaphore { available: 2, waiters: 0 }");
+    thread::scope(|scope| {
+        let waiter = asleep::spawn(scope, || semaphore.acquire_many(3).forget());
+        waiter.until_asleep();
+        assert_eq!(format!("{semaphore:?}"), "Semaphore { available: 2, waiters: 1 }");
+        semaphore.release(1).unwrap();
+    });
 }
 
 #[test]

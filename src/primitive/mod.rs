@@ -2,13 +2,13 @@
 //!
 //! | Piece | On the machine | In a model (`--cfg crewkit_loom`) |
 //! |---|---|---|
-//! | [`AtomicUsize`] | std | loom |
+//! | [`AtomicUsize`], [`AtomicU64`] | std | loom |
 //! | [`Mutex`] | parking_lot (**so its own code is not modelled**) | loom's |
 //! | [`Futex`](platform::Futex) | futex(2) | a loom mutex and condition variable around the word |
 //! | thread-local values, [`thread`](platform::thread) | std | loom |
 //! | [`Spin`] | pauses, then yields | never spins: a model has no "a little later" |
 //! | [`has_passed`] | the monotonic clock | any deadline may have passed at any look |
-//! | [`Park`], [`current`], [`WaitList`] | these files, in both | |
+//! | [`Park`], [`current`], [`WaitList`], [`Waiting`], [`Identity`] | these files, in both | |
 //!
 //! **How everything above waits.** A waiter puts itself, with its parker, on a [`WaitList`] that a mutex guards, leaves
 //! the mutex, and parks. Whoever serves it takes it off the list under the mutex, leaves the mutex, and rings its
@@ -22,9 +22,11 @@
 //!
 //! loom's own mutex stands for parking_lot's; both only promise exclusion and release-acquire order.
 
+mod identity;
 mod park;
 mod spin;
 mod wait_list;
+mod waiting;
 
 #[cfg(crewkit_loom)]
 #[path = "modelled.rs"]
@@ -33,12 +35,14 @@ mod platform;
 #[path = "real.rs"]
 mod platform;
 
+pub(crate) use identity::Identity;
 #[cfg(test)]
 pub(crate) use park::foreign;
 pub(crate) use park::{Park, current};
-pub(crate) use platform::{AtomicUsize, Mutex, MutexGuard, has_passed};
+pub(crate) use platform::{AtomicU64, AtomicUsize, Mutex, MutexGuard, has_passed};
 pub(crate) use spin::Spin;
-pub(crate) use wait_list::{Calls, Place, WaitList};
+pub(crate) use wait_list::{Calls, Left, Place, WaitList};
+pub(crate) use waiting::{Lined, Waiting};
 
 /// Declares constructors that are `const` on the machine; loom's types cannot be made in a constant.
 macro_rules! const_on_the_machine {

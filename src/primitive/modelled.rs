@@ -1,12 +1,24 @@
 //! The model's side of the primitives (loom); `real.rs` is the machine's.
 
+use super::identity::Identity;
 use crate::sys::clock::Deadline;
+use std::cell::Cell;
 use std::sync::PoisonError;
 
 pub(crate) use loom::hint;
 pub(crate) use loom::sync::MutexGuard;
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use loom::thread_local;
+
+thread_local! {
+    /// Who waits on this thread, once somebody asked.
+    pub(super) static WAITER: Cell<Option<Identity>> = Cell::new(None);
+}
+
+/// A model's threads are not the kernel's.
+pub(crate) fn native_id() -> u32 {
+    0
+}
 
 /// Threads, under the names that the machine has too.
 pub(crate) mod thread {

@@ -3,6 +3,7 @@
 //! Plain threads sleep on a futex. A green scheduler [`install`]s its own parker while it runs a task, and everything
 //! in `sync` and `queue` then suspends that task instead of the hub's thread. Called by `WaitList`'s users only.
 
+use super::Identity;
 use super::platform::{Futex, thread_local};
 use crate::sys::clock::Deadline;
 use std::cell::{OnceCell, RefCell};
@@ -18,7 +19,8 @@ use std::sync::atomic::Ordering;
 /// cuts a later, unrelated `park` short. Every caller of `park` therefore looks at its place and parks again.
 pub(crate) trait Park: Send + Sync + Debug {
     /// Sleeps until a token is there and takes it, at most until `deadline`. May return for no reason, and may unwind
-    /// (a cancelled green task): its callers give up their place then.
+    /// (a cancelled green task): its callers give up their place then. Does not unwind in a thread that is unwinding
+    /// already: a wait on a condition takes its lock back on the way out.
     fn park(&self, deadline: Deadline);
 
     /// Leaves the token and wakes the sleeper. Called from any thread, never with a lock of this crate held. Must not
@@ -55,22 +57,25 @@ pub(crate) fn is_plain_thread() -> bool {
     PARKING.try_with(|parking| parking.installed.borrow().is_none()).unwrap_or(true)
 }
 
-/// Makes `parker` the one that waits on this thread sleep on, until the answer is dropped.
+/// Makes `parker` what waits begun on this thread sleep on, and `identity` who waits and holds here, until the answer is
+/// dropped.
 #[cfg_attr(not(test), expect(dead_code, reason = "green tasks will call it; until then the tests do"))]
-pub(crate) fn install(parker: Arc<dyn Park>) -> Installed {
+pub(crate) fn install(parker: Arc<dyn Park>, identity: Identity) -> Installed {
     let previous = PARKING.with(|parking| parking.installed.replace(Some(parker)));
-    Installed { previous, _not_send: PhantomData }
+    Installed { previous, identity: Identity::replace(Some(identity)), _not_send: PhantomData }
 }
 
-/// Puts back, when dropped, the parker that was current before.
+/// Puts back, when dropped, the parker and the identity that were current before.
 #[must_use = "dropping this puts the previous parker back"]
 pub(crate) struct Installed {
     previous: Option<Arc<dyn Park>>,
+    identity: Option<Identity>,
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        Identity::replace(self.identity);
         let previous = self.previous.take();
         // Fails only while the thread ends, when nothing is left to put back.
         let replaced = PARKING.try_with(|parking| parking.installed.replace(previous));
@@ -162,11 +167,14 @@ mod tests {
     fn an_installed_parker_is_current_until_its_guard_goes() {
         let mine: Arc<dyn Park> = Arc::new(ThreadParker::default());
         assert!(is_plain_thread());
-        let guard = install(Arc::clone(&mine));
+        let (me, task) = (Identity::current(), Identity::new());
+        let guard = install(Arc::clone(&mine), task);
         assert!(Arc::ptr_eq(&current(), &mine));
+        assert_eq!(Identity::current(), task);
         assert!(!is_plain_thread());
         drop(guard);
         assert!(!Arc::ptr_eq(&current(), &mine));
+        assert_eq!(Identity::current(), me);
         assert!(Arc::ptr_eq(&current(), &current()), "a thread has one parker of its own");
     }
 }
@@ -174,6 +182,7 @@ mod tests {
 /// A parker for tests that is no thread's own: it counts, and can unwind like a cancelled task.
 #[cfg(test)]
 pub(crate) mod foreign {
+    pub(crate) use super::install;
     use super::*;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::sync::{Condvar, Mutex};
@@ -197,7 +206,7 @@ pub(crate) mod foreign {
             let (mut token, _) = self.woken.wait_timeout_while(token, patience, |token| !*token).unwrap();
             *token = false;
             drop(token);
-            if self.cancelled.load(Ordering::SeqCst) {
+            if self.cancelled.load(Ordering::SeqCst) && !thread::panicking() {
                 std::panic::resume_unwind(Box::new("cancelled"));
             }
         }
@@ -231,7 +240,7 @@ pub(crate) mod foreign {
         thread::scope(|scope| {
             let parker = Arc::clone(&foreign);
             let waiter = scope.spawn(move || {
-                let _installed = install(parker);
+                let _installed = install(parker, Identity::new());
                 blocking()
             });
             foreign.until_parked(1);
@@ -248,7 +257,7 @@ pub(crate) mod foreign {
         thread::scope(|scope| {
             let parker = Arc::clone(&foreign);
             let waiter = scope.spawn(move || {
-                let _installed = install(parker);
+                let _installed = install(parker, Identity::new());
                 blocking();
             });
             foreign.until_parked(1);

@@ -1,11 +1,19 @@
 //! The machine's side of the primitives; `modelled.rs` is the model's.
 
+use super::identity::Identity;
 use crate::sys::{clock::Deadline, futex};
+use std::cell::Cell;
 
+pub(crate) use crate::sys::thread::native_id;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use std::hint;
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use std::thread_local;
+
+thread_local! {
+    /// Who waits on this thread, once somebody asked.
+    pub(super) static WAITER: Cell<Option<Identity>> = const { Cell::new(None) };
+}
 
 /// Threads, under the names that a model has too.
 pub(crate) mod thread {

@@ -74,6 +74,12 @@ impl<N> WaitList<N> {
         self.0.as_ref().is_none_or(|line| line.head.is_none())
     }
 
+    /// How many are in line: counted one by one, for people to read.
+    pub(crate) fn len(&self) -> usize {
+        let Some(line) = &self.0 else { return 0 };
+        std::iter::successors(line.head, |&index| line.slots[index].next).count()
+    }
+
     /// Goes to the end of the line.
     pub(crate) fn enlist(&mut self, parker: Arc<dyn Park>, need: N) -> Place {
         let line = self.0.get_or_insert_with(|| {
@@ -300,8 +306,10 @@ mod tests {
         let mut list = WaitList::new();
         let places: Vec<_> = (0..4).map(|need| list.enlist(current(), need)).collect();
         assert_eq!(line(&list), [0, 1, 2, 3]);
+        assert_eq!(list.len(), 4);
         assert!(call(&mut list));
         assert_eq!(line(&list), [1, 2, 3]);
+        assert_eq!(list.len(), 3);
         let left: Vec<_> = places.into_iter().map(|place| list.leave(place).was_called).collect();
         assert_eq!(left, [true, false, false, false]);
         assert!(list.is_empty());

@@ -19,11 +19,11 @@
 //! A `set` cannot slip past a waiter: `WAITERS` is set in the compare-and-swap that finds `SET` off. Orderings: `set`
 //! releases, also when the event was set already, and every end of a `wait` acquires, in the word or through the mutex.
 
-use crate::primitive::{AtomicUsize, Calls, Mutex, MutexGuard, Place, Spin, WaitList, const_on_the_machine};
-use crate::primitive::{current, has_passed};
+use crate::primitive::{
+    AtomicUsize, Calls, Left, Lined, Mutex, MutexGuard, Spin, WaitList, Waiting, const_on_the_machine,
+};
 use crate::sys::clock::Deadline;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -152,23 +152,17 @@ impl Event {
                 return true;
             }
         }
-        let parker = current();
-        // Declared before the guard, so that in an unwinding the mutex is left first.
-        let mut waiting = Waiting { event: self, place: None };
+        let mut waiting = Waiting::new(self);
         let mut waiters = self.waiters.lock();
         let announce = |word| if is_set(word) { word } else { word | WAITERS };
         if is_set(self.update(Ordering::Acquire, announce)) {
             return true;
         }
-        let place = waiting.place.insert(waiters.enlist(Arc::clone(&parker), ()));
-        loop {
-            drop(waiters);
-            parker.park(deadline);
-            waiters = self.waiters.lock();
-            if waiters.is_called(place) || has_passed(deadline) {
-                return waiting.leave(waiters);
-            }
-        }
+        waiting.enlist(&mut waiters, ());
+        let (mut waiters, was_called) = waiting.sleep(waiters, deadline);
+        let left = waiting.leave(&mut waiters);
+        self.forsake(waiters, left);
+        was_called
     }
 
     /// Replaces the word by `next` of it, and answers what it was.
@@ -186,31 +180,27 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("is_set", &self.is_set()).finish_non_exhaustive()
+        let waiters = self.waiters.lock().len();
+        f.debug_struct("Event").field("is_set", &self.is_set()).field("waiters", &waiters).finish()
     }
 }
 
-/// A waiter's place in line, given up if parking unwinds.
-struct Waiting<'a> {
-    event: &'a Event,
-    place: Option<Place>,
-}
+impl Lined for Event {
+    type State = WaitList;
+    type Need = ();
 
-impl Waiting<'_> {
-    /// Leaves the line, and answers whether the event was set meanwhile.
-    fn leave(&mut self, mut waiters: MutexGuard<'_, WaitList>) -> bool {
-        let was_called = self.place.take().is_some_and(|place| waiters.leave(place).was_called);
+    fn mutex(&self) -> &Mutex<WaitList> {
+        &self.waiters
+    }
+
+    fn line(waiters: &mut WaitList) -> &mut WaitList {
+        waiters
+    }
+
+    /// A call needs no passing on: a set calls everybody.
+    fn forsake(&self, waiters: MutexGuard<'_, WaitList>, _: Left<()>) {
         if waiters.is_empty() {
-            self.event.word.fetch_and(!WAITERS, Ordering::Relaxed);
-        }
-        was_called
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.place.is_some() {
-            self.leave(self.event.waiters.lock());
+            self.word.fetch_and(!WAITERS, Ordering::Relaxed);
         }
     }
 }

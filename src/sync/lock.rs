@@ -110,6 +110,10 @@ impl<T: ?Sized> Lock<T> {
         self.value.get_mut()
     }
 
+    pub(super) fn permit(&self) -> &Permits {
+        &self.permit
+    }
+
     fn guard(&self) -> LockGuard<'_, T> {
         LockGuard { lock: self, _not_send: PhantomData }
     }
@@ -192,18 +196,18 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Lock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guard = self.try_lock();
         let mut text = f.debug_struct("Lock");
+        text.field("locked", &guard.is_none()).field("waiters", &self.permit.waiters());
         match &guard {
-            Some(guard) => text.field("locked", &false).field("value", &&**guard),
-            None => text.field("locked", &true),
-        };
-        text.finish_non_exhaustive()
+            Some(guard) => text.field("value", &&**guard).finish(),
+            None => text.finish_non_exhaustive(),
+        }
     }
 }
 
 /// The right to use what is in a [`Lock`], until it is dropped.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct LockGuard<'a, T: ?Sized = ()> {
-    lock: &'a Lock<T>,
+    pub(super) lock: &'a Lock<T>,
     _not_send: PhantomData<*const ()>,
 }
 

@@ -39,10 +39,9 @@
 //! are handed pass through the mutex of `line`, after an acquiring take where they came from the word.
 
 use crate::primitive::{
-    AtomicUsize, Calls, Mutex, MutexGuard, Place, Spin, WaitList, const_on_the_machine, current, has_passed,
+    AtomicUsize, Calls, Left, Lined, Mutex, MutexGuard, Spin, WaitList, Waiting, const_on_the_machine, has_passed,
 };
 use crate::sys::clock::Deadline;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -67,7 +66,6 @@ const fn has_waiters(word: usize) -> bool {
 }
 
 /// Permits, and who waits for some. [See the module](self).
-#[derive(Debug)]
 pub(super) struct Permits {
     word: AtomicUsize,
     /// There are never more than so many.
@@ -79,8 +77,7 @@ pub(super) struct Permits {
 #[derive(Debug)]
 pub(super) struct TooMany;
 
-#[derive(Debug)]
-struct Line {
+pub(crate) struct Line {
     waiters: WaitList<Need>,
     /// Permits held by waiters that miss some yet: neither in the word nor out.
     held: usize,
@@ -88,8 +85,7 @@ struct Line {
     next_fair: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Need {
+pub(crate) struct Need {
     need: usize,
     /// Permits handed over already: none, unless this waiter is owed.
     held: usize,
@@ -122,6 +118,11 @@ impl Permits {
     /// Permits that [`try_acquire`](Self::try_acquire) would find now.
     pub(super) fn available(&self) -> usize {
         permits_in(self.word.load(Ordering::Relaxed))
+    }
+
+    /// How many wait for permits, for people to read.
+    pub(super) fn waiters(&self) -> usize {
+        self.line.lock().waiters.len()
     }
 
     /// Takes `need` permits if there are as many.
@@ -198,34 +199,30 @@ impl Permits {
                 return true;
             }
         }
-        let parker = current();
-        // Declared before the guard, so that in an unwinding the mutex is left first.
-        let mut waiting = Waiting { permits: self, place: None };
+        let mut waiting = Waiting::new(self);
         let mut line = self.line.lock();
         if self.take_or_announce(need) {
             return true;
         }
-        let since = Instant::now();
-        let wish = Need { need, held: 0, owed: false, since, overtaken: false };
-        let place = waiting.place.insert(line.waiters.enlist(Arc::clone(&parker), wish));
+        waiting.enlist(&mut line, Need { need, held: 0, owed: false, since: Instant::now(), overtaken: false });
         loop {
-            drop(line);
-            parker.park(deadline);
-            line = self.line.lock();
-            let mut done = false;
-            if line.waiters.is_called(place) {
-                let wish = line.waiters.need_mut(place);
+            let was_called;
+            (line, was_called) = waiting.sleep(line, deadline);
+            if was_called {
+                let wish = waiting.need_mut(&mut line);
                 wish.overtaken = true;
-                done = wish.missing() == 0 || self.take_or_announce(need);
-                if !done && !has_passed(deadline) {
-                    line.waiters.go_back(place, Arc::clone(&parker));
+                if wish.missing() == 0 || self.take_or_announce(need) {
+                    waiting.leave(&mut line);
+                    return true;
+                }
+                if !has_passed(deadline) {
+                    waiting.go_back(&mut line);
                     continue;
                 }
-            } else if !has_passed(deadline) {
-                continue;
             }
-            waiting.leave(line, done);
-            return done;
+            let left = waiting.leave(&mut line);
+            self.forsake(line, left);
+            return false;
         }
     }
 
@@ -325,35 +322,26 @@ impl Line {
     }
 }
 
-/// A waiter's place in line, given up if parking unwinds.
-struct Waiting<'a> {
-    permits: &'a Permits,
-    place: Option<Place>,
-}
+impl Lined for Permits {
+    type State = Line;
+    type Need = Need;
 
-impl Waiting<'_> {
-    /// Leaves the line, with the permits or without any: what was handed over goes to the next then.
-    fn leave(&mut self, mut line: MutexGuard<'_, Line>, with_permits: bool) {
-        let Some(place) = self.place.take() else { return };
-        let left = line.waiters.leave(place).need;
-        if with_permits {
-            return;
-        }
-        let permits = self.permits;
+    fn mutex(&self) -> &Mutex<Line> {
+        &self.line
+    }
+
+    fn line(line: &mut Line) -> &mut WaitList<Need> {
+        &mut line.waiters
+    }
+
+    /// A waiter left without its permits: what was handed to it goes to the next.
+    fn forsake(&self, mut line: MutexGuard<'_, Line>, Left { need: left, .. }: Left<Need>) {
         line.held -= left.partial();
         if left.held > 0 {
             // Above the limit only if somebody released on behalf of this waiter after it was served.
-            let back = |word| word + left.held.min(permits.limit - permits_in(word)) * ONE;
-            permits.update(Ordering::Release, back);
+            let back = |word| word + left.held.min(self.limit - permits_in(word)) * ONE;
+            self.update(Ordering::Release, back);
         }
-        permits.call_who_can_go(line);
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.place.is_some() {
-            self.leave(self.permits.line.lock(), false);
-        }
+        self.call_who_can_go(line);
     }
 }

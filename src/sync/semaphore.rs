@@ -203,7 +203,8 @@ impl Default for Semaphore {
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
+        let waiters = self.permits.waiters();
+        f.debug_struct("Semaphore").field("available", &self.available()).field("waiters", &waiters).finish()
     }
 }
 

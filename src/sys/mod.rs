@@ -10,6 +10,8 @@
 pub(crate) mod clock;
 #[cfg(not(crewkit_loom))]
 pub(crate) mod futex;
+#[cfg(not(crewkit_loom))]
+pub(crate) mod thread;
 
 macro_rules! processes {
     ($($(#[$attribute:meta])* $visibility:vis mod $name:ident;)*) => {

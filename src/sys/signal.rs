@@ -112,12 +112,6 @@ pub(crate) fn send_to_thread(thread: u32, signal: i32) -> io::Result<()> {
     during("signal a thread", result.map(drop))
 }
 
-/// The kernel's id of the calling thread, for [`send_to_thread`].
-pub(crate) fn this_thread() -> u32 {
-    // Thread ids are positive.
-    nix::unistd::gettid().as_raw().unsigned_abs()
-}
-
 /// Signals read from a descriptor instead of handled. They must be blocked in every thread of the process, see
 /// [`block`].
 #[derive(Debug)]
@@ -184,12 +178,13 @@ mod tests {
     use super::*;
     use crate::sys::clock::Deadline;
     use crate::sys::poll::{self, Readiness};
+    use crate::sys::thread::native_id;
     #[test]
     fn a_blocked_signal_is_read_from_the_descriptor() {
         let _mask = block(&[libc::SIGUSR1]).unwrap();
         let signals = SignalFd::new(&[libc::SIGUSR1]).unwrap();
         assert_eq!(signals.read().unwrap(), None);
-        send_to_thread(this_thread(), libc::SIGUSR1).unwrap();
+        send_to_thread(native_id(), libc::SIGUSR1).unwrap();
         assert!(poll::wait(signals.as_fd(), Readiness::READ, Deadline::NEVER).unwrap().readable);
         assert_eq!(signals.read().unwrap(), Some(libc::SIGUSR1));
         assert_eq!(signals.read().unwrap(), None);
@@ -218,7 +213,7 @@ mod tests {
         let done = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&done);
         let blocked = std::thread::spawn(move || {
-            tell.send(this_thread()).unwrap();
+            tell.send(native_id()).unwrap();
             let error = reader.read(&mut [0]).unwrap_err();
             seen.store(true, Ordering::Release);
             error.kind()

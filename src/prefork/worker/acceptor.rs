@@ -20,6 +20,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Readiness};
 use crate::sys::signal;
 use crate::sys::tcp::{self, AcceptError};
+use crate::sys::thread;
 
 /// How long nothing is accepted after descriptors or memory ran out.
 const STARVED_PAUSE: Duration = Duration::from_millis(100);
@@ -72,7 +73,7 @@ impl Shared {
     /// The life of the acceptor thread. `spare` is a descriptor to give up when there are no others.
     pub(super) fn accept_forever(&self, listener: TcpListener, mut spare: Option<File>) {
         let switch = &self.switch;
-        switch.thread.store(signal::this_thread(), Ordering::Release);
+        switch.thread.store(thread::native_id(), Ordering::Release);
         let mut no_turn_before = None;
         let mut starving = false;
         let mut memory = Vec::new();
