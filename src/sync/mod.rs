@@ -1,8 +1,11 @@
-//! Locks, semaphores and events between the threads of one process: Python's `threading` objects of these names.
+//! Locks, semaphores, conditions and events between the threads of one process: Python's `threading` objects of these
+//! names.
 //!
 //! | Which one do I want? | Type | Python's name |
 //! |---|---|---|
 //! | one thread at a time | [`Lock`] | `threading.Lock` |
+//! | the same, where a thread may take again what it has | [`RLock`] | `threading.RLock` |
+//! | wait for a change of what a lock protects | [`Condition`] | `threading.Condition` |
 //! | at most n at a time | [`Semaphore`] | `threading.Semaphore` |
 //! | wait until something has happened | [`Event`] | `threading.Event` |
 //!
@@ -10,14 +13,20 @@
 //! cannot hold, such as `Duration::MAX`, never ends. There is no poisoning: a panic releases what its guards hold and
 //! leaves the rest as it is. Between processes use the types of the same names in `crewkit::ipc`.
 
+mod condition;
 mod event;
+mod latch;
 mod lock;
 mod permits;
+mod reentrant;
+mod rlock;
 mod semaphore;
 
 #[cfg(test)]
 mod tests;
 
+pub use condition::{CannotWait, Condition, WaitGuard, WaitLock};
 pub use event::Event;
 pub use lock::{Lock, LockGuard, NotHeld};
+pub use rlock::{NotOwner, RLock, RLockGuard};
 pub use semaphore::{Overflow, OwnedPermit, Permit, Semaphore};

@@ -1,8 +1,11 @@
 //! What only the crate itself can see: that every wait here goes through the current parker, and that a wait which
 //! unwinds gives up its place.
 
-use super::{Event, Lock, Semaphore};
-use crate::primitive::foreign::{blocks_here, is_cancelled};
+use super::{Condition, Event, Lock, NotOwner, RLock, Semaphore};
+use crate::primitive::foreign::{Foreign, blocks_here, install, is_cancelled};
+use crate::primitive::{Identity, current};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -52,4 +55,83 @@ fn a_cancelled_wait_leaves_the_event() {
     is_cancelled(|| event.wait());
     event.set();
     assert!(event.is_set());
+}
+
+#[test]
+fn an_rlock_waits_through_the_current_parker_and_belongs_to_who_waited() {
+    let lock = RLock::default();
+    lock.acquire();
+    let depth = blocks_here(
+        || {
+            lock.acquire();
+            let depth = lock.depth();
+            lock.release().unwrap();
+            depth
+        },
+        || lock.release().unwrap(),
+    );
+    assert_eq!((depth, lock.is_locked()), (1, false));
+}
+
+#[test]
+fn two_tasks_of_one_thread_are_two_owners() {
+    let lock = RLock::default();
+    lock.acquire();
+    let task = Identity::new();
+    {
+        let _running = install(current(), task);
+        assert!(!lock.try_acquire());
+        assert_eq!(lock.release(), Err(NotOwner));
+    }
+    lock.release().unwrap();
+}
+
+#[test]
+fn a_condition_waits_through_the_current_parker() {
+    let (lock, changed) = (Lock::new(()), Condition::new());
+    blocks_here(|| changed.wait(&mut lock.lock()), || assert!(changed.notify_one()));
+}
+
+#[test]
+fn a_cancelled_wait_on_a_condition_takes_its_lock_back() {
+    struct InUnwinding<'a>(&'a RLock, &'a AtomicUsize);
+    impl Drop for InUnwinding<'_> {
+        fn drop(&mut self) {
+            self.1.store(self.0.depth(), Ordering::SeqCst);
+        }
+    }
+    let (lock, changed, depth) = (RLock::default(), Condition::new(), AtomicUsize::new(0));
+    is_cancelled(|| {
+        let _outer = lock.lock();
+        let mut guard = lock.lock();
+        let _before_the_guards = InUnwinding(&lock, &depth);
+        changed.wait(&mut guard);
+    });
+    assert_eq!(depth.into_inner(), 2, "the guards would let go what others hold");
+    assert!(!lock.is_locked());
+    assert!(!changed.notify_one());
+}
+
+#[test]
+fn a_cancelled_waiter_hands_its_notification_to_the_next() {
+    let (lock, changed) = (Lock::new(()), Condition::new());
+    let foreign = Arc::new(Foreign::default());
+    thread::scope(|scope| {
+        let parker = Arc::clone(&foreign);
+        let cancelled = scope.spawn(|| {
+            let _installed = install(parker, Identity::new());
+            changed.wait(&mut lock.lock());
+        });
+        foreign.until_parked(1);
+        let next = scope.spawn(|| changed.wait(&mut lock.lock()));
+        while format!("{changed:?}") != "Condition { waiters: 2 }" {
+            thread::yield_now();
+        }
+        // It will unwind when it wakes, which it does because it was notified.
+        foreign.cancelled.store(true, Ordering::SeqCst);
+        assert!(changed.notify_one());
+        assert!(cancelled.join().is_err());
+        next.join().unwrap();
+    });
+    assert!(!lock.is_locked());
 }

@@ -1,0 +1,369 @@
+//! `Condition`: wait for a change of what a lock protects, as Python's `threading.Condition`.
+//!
+//! # Algorithm
+//!
+//! A line of waiters of its own, apart from the lock's. A waiter lines up while it holds the lock, lets the lock go,
+//! sleeps until it is called or its time is over, leaves the line, and takes the lock back. Whoever notifies calls the
+//! first of the line. So a change made under the lock after the waiter looked finds it in line.
+//!
+//! Invariants, whenever `line` is free:
+//!
+//! 1. `waiting` is the number in line. It is written under the mutex only, and read without it.
+//! 2. All in line hold, or held, the lock at `lock`; zero if nobody is in line.
+//! 3. A notification belongs to one waiter, that in turn belongs to it: whoever is called returns "notified", though its
+//!    time be over too, and whoever is not called has left the line before it returns "timed out". A waiter that is
+//!    called and unwinds hands its call to the next.
+//!
+//! # Orderings
+//!
+//! What is waited for lies under the lock, which orders it. `waiting` is relaxed: a notifier that holds the lock, or
+//! held it after the waiter let go, sees the waiter's number through the lock; for any other there is no "before".
+
+use super::latch::{Guard, Latch};
+use super::{Lock, LockGuard, RLock, RLockGuard};
+use crate::primitive::{AtomicUsize, Calls, Left, Lined, Mutex, MutexGuard, WaitList, Waiting, const_on_the_machine};
+use crate::sys::clock::Deadline;
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Where threads wait until others have changed what a lock protects: Python's `threading.Condition`.
+///
+/// It stands beside a [`Lock`] or an [`RLock`], and a wait takes that lock's guard: it lets the lock go, wholly, however
+/// often an `RLock` was taken, and has it again, as it was, when it returns. Several conditions may share a lock.
+///
+/// Waiters are called in the order in which they came, [`notify`](Self::notify) calls exactly as many as it says, or all
+/// if there are fewer, and nobody else wakes: there are no spurious wake-ups. A notification is for those who wait, and is
+/// not kept for those who come later. A waiter whose time is over takes none with it.
+///
+/// Unlike in Python, notifying does not need the lock. Hold it, though, where the change is made.
+///
+/// ```
+/// use crewkit::sync::{Condition, Lock};
+///
+/// let ready = Lock::new(false);
+/// let changed = Condition::new();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         *ready.lock() = true;
+///         changed.notify_all();
+///     });
+///     let mut guard = ready.lock();
+///     changed.wait_while(&mut guard, |ready| !*ready);
+///     assert!(*guard);
+/// });
+/// ```
+///
+/// All who wait on a condition at a time must wait with one lock, as a mistake there would wake the wrong ones: a wait
+/// with another lock panics, or is [`CannotWait::OtherLock`] where it answers a `Result`; in both cases before anything
+/// was changed.
+///
+/// A wait lets others in also under *other* guards that its thread has of the same `RLock<T>`, so there it needs a
+/// `T: Sync`.
+pub struct Condition {
+    waiting: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+/// Who waits, and with which lock.
+pub(crate) struct Line {
+    waiters: WaitList,
+    lock: usize,
+}
+
+impl Condition {
+    const_on_the_machine! {
+        /// A condition that nobody waits for.
+        ///
+        /// A `const fn`, except under `cfg(crewkit_loom)`.
+        pub fn new() -> Self {
+            Self { waiting: AtomicUsize::new(0), line: Mutex::new(Line { waiters: WaitList::new(), lock: 0 }) }
+        }
+    }
+
+    /// Waits until notified: Python's `wait()`.
+    ///
+    /// # Panics
+    ///
+    /// If others wait on this condition with another lock.
+    ///
+    /// # Blocking
+    ///
+    /// Until somebody notifies this thread, and then until the lock is free.
+    pub fn wait<G: WaitGuard>(&self, guard: &mut G) {
+        self.wait_guarded(guard, Deadline::NEVER);
+    }
+
+    /// Waits until notified, at most for `timeout`; whether it was notified. Python's `wait(timeout)`.
+    ///
+    /// # Panics
+    ///
+    /// If others wait on this condition with another lock.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, and then until the lock is free.
+    pub fn wait_timeout<G: WaitGuard>(&self, guard: &mut G, timeout: Duration) -> bool {
+        self.wait_guarded(guard, Deadline::after(timeout))
+    }
+
+    /// Waits as long as `is_so` says yes to what the lock protects; not at all, if it says no at once. Python's
+    /// `wait_for`, with the opposite question.
+    ///
+    /// # Panics
+    ///
+    /// If others wait on this condition with another lock.
+    ///
+    /// # Blocking
+    ///
+    /// Until, after a notification, it is no longer so.
+    pub fn wait_while<G: WaitGuard>(&self, guard: &mut G, mut is_so: impl FnMut(&G::Target) -> bool) {
+        while is_so(guard) {
+            self.wait_guarded(guard, Deadline::NEVER);
+        }
+    }
+
+    /// Waits as long as `is_so` says yes, at most for `timeout`, whatever number of notifications came meanwhile; whether
+    /// it is no longer so. Python's `wait_for(predicate, timeout)`, with the opposite question.
+    ///
+    /// # Panics
+    ///
+    /// If others wait on this condition with another lock.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, and then until the lock is free.
+    pub fn wait_while_timeout<G: WaitGuard>(
+        &self,
+        guard: &mut G,
+        mut is_so: impl FnMut(&G::Target) -> bool,
+        timeout: Duration,
+    ) -> bool {
+        let deadline = Deadline::after(timeout);
+        let mut in_time = true;
+        while is_so(guard) {
+            if !in_time {
+                return false;
+            }
+            in_time = self.wait_guarded(guard, deadline);
+        }
+        true
+    }
+
+    /// Waits until notified, with a lock that was taken without a guard.
+    ///
+    /// ```
+    /// use crewkit::sync::{CannotWait, Condition, RLock};
+    ///
+    /// let lock = RLock::default();
+    /// let changed = Condition::new();
+    /// assert_eq!(changed.wait_holding(&lock), Err(CannotWait::NotHeld));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CannotWait`], with nothing changed, if the lock is not held, or others wait here with another one.
+    ///
+    /// # Blocking
+    ///
+    /// Until somebody notifies this thread, and then until the lock is free.
+    pub fn wait_holding<L: WaitLock>(&self, lock: &L) -> Result<(), CannotWait> {
+        self.wait_until(lock, Deadline::NEVER).map(drop)
+    }
+
+    /// Waits until notified, at most for `timeout`, with a lock that was taken without a guard; whether it was notified.
+    ///
+    /// # Errors
+    ///
+    /// [`CannotWait`], with nothing changed, if the lock is not held, or others wait here with another one.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, and then until the lock is free.
+    pub fn wait_holding_timeout<L: WaitLock>(&self, lock: &L, timeout: Duration) -> Result<bool, CannotWait> {
+        self.wait_until(lock, Deadline::after(timeout))
+    }
+
+    /// Wakes the one who has waited longest; whether anybody did. Python's `notify()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn notify_one(&self) -> bool {
+        self.notify(1) > 0
+    }
+
+    /// Wakes the `count` who have waited longest, or all if there are fewer; how many that were. Python's `notify(n)`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    #[inline]
+    pub fn notify(&self, count: usize) -> usize {
+        if self.waiting.load(Ordering::Relaxed) == 0 { 0 } else { self.call(count) }
+    }
+
+    /// Wakes all who wait; how many that were. Python's `notify_all()`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn notify_all(&self) -> usize {
+        self.notify(usize::MAX)
+    }
+
+    #[cold]
+    fn call(&self, count: usize) -> usize {
+        let mut line = self.line.lock();
+        let mut calls = Calls::default();
+        let called = (0..count).take_while(|_| line.waiters.call_front(&mut calls)).count();
+        self.note(&mut line, |waiting| waiting - called);
+        drop(line);
+        calls.ring();
+        called
+    }
+
+    /// Waits with a guard; whether it was notified.
+    fn wait_guarded<G: WaitGuard>(&self, guard: &mut G, deadline: Deadline) -> bool {
+        let latch = guard.latch();
+        loop {
+            match self.wait_until(latch, deadline) {
+                Ok(was_notified) => return was_notified,
+                // An `RLock<()>` or a `Lock<()>` was released under its guard, which is to have it in the end.
+                Err(CannotWait::NotHeld) => latch.take_back(1),
+                Err(CannotWait::OtherLock) => panic!("{}", CannotWait::OtherLock),
+            }
+        }
+    }
+
+    fn wait_until(&self, latch: &dyn Latch, deadline: Deadline) -> Result<bool, CannotWait> {
+        if !latch.is_held() {
+            return Err(CannotWait::NotHeld);
+        }
+        let address = std::ptr::from_ref(latch).addr();
+        // Declared in this order, so that an unwinding leaves the line first, and takes the lock back last.
+        let mut released = Released { latch, depth: None };
+        let mut waiting = Waiting::new(self);
+        let mut line = self.line.lock();
+        if ![0, address].contains(&line.lock) {
+            return Err(CannotWait::OtherLock);
+        }
+        line.lock = address;
+        waiting.enlist(&mut line, ());
+        self.note(&mut line, |waiting| waiting + 1);
+        drop(line);
+        released.depth = latch.let_go();
+        if released.depth.is_none() {
+            return Err(CannotWait::NotHeld);
+        }
+        let (mut line, was_called) = waiting.park(deadline);
+        waiting.leave(&mut line);
+        if !was_called {
+            self.note(&mut line, |waiting| waiting - 1);
+        }
+        drop(line);
+        released.take_back();
+        Ok(was_called)
+    }
+
+    /// Restores invariants 1 and 2.
+    fn note(&self, line: &mut Line, next: impl Fn(usize) -> usize) {
+        let waiting = next(self.waiting.load(Ordering::Relaxed));
+        self.waiting.store(waiting, Ordering::Relaxed);
+        if waiting == 0 {
+            line.lock = 0;
+        }
+    }
+}
+
+impl Lined for Condition {
+    type State = Line;
+    type Need = ();
+
+    fn mutex(&self) -> &Mutex<Line> {
+        &self.line
+    }
+
+    fn line(line: &mut Line) -> &mut WaitList {
+        &mut line.waiters
+    }
+
+    fn forsake(&self, mut line: MutexGuard<'_, Line>, left: Left<()>) {
+        if left.was_called {
+            drop(line);
+            self.notify(1);
+        } else {
+            self.note(&mut line, |waiting| waiting - 1);
+        }
+    }
+}
+
+/// A lock let go by a waiter, taken back also if the wait unwinds.
+struct Released<'a> {
+    latch: &'a dyn Latch,
+    depth: Option<usize>,
+}
+
+impl Released<'_> {
+    fn take_back(mut self) {
+        if let Some(depth) = self.depth {
+            // If this unwinds, `drop` tries again.
+            self.latch.take_back(depth);
+            self.depth = None;
+        }
+    }
+}
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        if let Some(depth) = self.depth.take() {
+            self.latch.take_back(depth);
+        }
+    }
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("waiters", &self.waiting.load(Ordering::Relaxed)).finish()
+    }
+}
+
+/// The guards that a [`Condition`] can wait with: [`LockGuard`], and [`RLockGuard`] of a `T: Sync`.
+pub trait WaitGuard: Guard + Deref {}
+
+impl<T> WaitGuard for LockGuard<'_, T> {}
+impl<T: Sync> WaitGuard for RLockGuard<'_, T> {}
+
+/// The locks that a [`Condition`] can wait with where they were taken without a guard: [`Lock`] and [`RLock`].
+pub trait WaitLock: Latch {}
+
+impl WaitLock for Lock {}
+impl WaitLock for RLock {}
+
+/// Why a wait on a [`Condition`] did not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CannotWait {
+    /// The lock is an [`RLock`] that this thread does not hold, or a [`Lock`] that nobody holds.
+    NotHeld,
+    /// Others wait on the condition with another lock.
+    OtherLock,
+}
+
+impl fmt::Display for CannotWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotHeld => "wait on a condition without holding its lock",
+            Self::OtherLock => "wait on a condition where others wait with another lock",
+        })
+    }
+}
+
+impl Error for CannotWait {}

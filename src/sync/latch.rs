@@ -1,0 +1,62 @@
+//! What a `Condition` needs of a lock: to let it go wholly, and to take it back as it was.
+
+use super::lock::{Lock, LockGuard};
+use super::rlock::{RLock, RLockGuard};
+
+/// A lock that can be let go for the time of a wait.
+pub trait Latch {
+    /// Whether [`let_go`](Self::let_go) would find something to let go.
+    fn is_held(&self) -> bool;
+
+    /// Lets the lock go from any depth, and answers that depth; `None` if it is not held.
+    fn let_go(&self) -> Option<usize>;
+
+    /// Takes the lock again, at `depth`.
+    fn take_back(&self, depth: usize);
+}
+
+impl<T: ?Sized> Latch for Lock<T> {
+    /// By anybody: a `Lock` does not know its holder.
+    fn is_held(&self) -> bool {
+        self.is_locked()
+    }
+
+    fn let_go(&self) -> Option<usize> {
+        self.permit().release_only().ok().map(|()| 1)
+    }
+
+    fn take_back(&self, _: usize) {
+        self.permit().acquire_only();
+    }
+}
+
+impl<T: ?Sized> Latch for RLock<T> {
+    fn is_held(&self) -> bool {
+        self.is_owned()
+    }
+
+    fn let_go(&self) -> Option<usize> {
+        self.raw().release_all()
+    }
+
+    fn take_back(&self, depth: usize) {
+        self.raw().take_back(depth);
+    }
+}
+
+/// A guard seen by a wait. Public in name only: it keeps [`WaitGuard`](super::WaitGuard) closed.
+pub trait Guard {
+    fn latch(&self) -> &dyn Latch;
+}
+
+impl<T> Guard for LockGuard<'_, T> {
+    fn latch(&self) -> &dyn Latch {
+        self.lock
+    }
+}
+
+impl<T: Sync> Guard for RLockGuard<'_, T> {
+    fn latch(&self) -> &dyn Latch {
+        self.lock
+    }
+}

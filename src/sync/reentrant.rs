@@ -1,0 +1,171 @@
+//! The algorithm behind `RLock`: a lock of one permit, who has it, and how many times.
+//!
+//! # State
+//!
+//! | Word | Who writes it |
+//! |---|---|
+//! | `permit` | see `permits`: one while nobody has the lock |
+//! | `owner` | who has the permit, with the permit in hand: itself after taking it, nobody before giving it back |
+//! | `depth` | who has the permit; means something only while `owner` is somebody |
+//!
+//! # Orderings
+//!
+//! `permit` acquires and releases. `owner` and `depth` are relaxed: somebody reads its own number in `owner` only if
+//! its own last write there was that number, since nobody else writes it, and that is so only while it has the permit.
+//! Any other value, however old, says "not mine", which is the truth. Others read both words for people only.
+//!
+//! # Depth
+//!
+//! At `usize::MAX` the depth stays where it is: such a lock is never free again. To count up to that takes centuries, but a
+//! lock that came round to zero would let two threads in.
+
+use super::permits::Permits;
+use crate::primitive::{AtomicU64, AtomicUsize, Identity, const_on_the_machine};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const NOBODY: u64 = 0;
+
+/// An `RLock` without its value. [See the module](self).
+pub(super) struct Reentrant {
+    permit: Permits,
+    owner: AtomicU64,
+    depth: AtomicUsize,
+}
+
+impl Reentrant {
+    const_on_the_machine! {
+        pub(super) fn new() -> Self {
+            Self { permit: Permits::new(1, 1), owner: AtomicU64::new(NOBODY), depth: AtomicUsize::new(0) }
+        }
+    }
+
+    #[inline]
+    pub(super) fn acquire(&self) {
+        let me = Identity::current();
+        if self.is_owner(me) {
+            self.deepen();
+        } else {
+            self.permit.acquire_only();
+            self.own(me, 1);
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_acquire(&self) -> bool {
+        self.acquire_by(|permit| permit.try_acquire(1))
+    }
+
+    pub(super) fn acquire_within(&self, timeout: Duration) -> bool {
+        self.acquire_by(|permit| permit.acquire_within(1, timeout))
+    }
+
+    /// Goes one deeper, or takes the permit by `take`, if that does.
+    #[inline]
+    fn acquire_by(&self, take: impl FnOnce(&Permits) -> bool) -> bool {
+        let me = Identity::current();
+        if self.is_owner(me) {
+            self.deepen();
+            return true;
+        }
+        let taken = take(&self.permit);
+        if taken {
+            self.own(me, 1);
+        }
+        taken
+    }
+
+    /// Goes one up, and gives the permit back from depth one. False, with nothing changed, if the caller does not have it.
+    #[inline]
+    pub(super) fn release(&self) -> bool {
+        let is_mine = self.is_mine();
+        if is_mine {
+            match self.depth.load(Ordering::Relaxed) {
+                1 => self.give_back(),
+                usize::MAX => {}
+                depth => self.depth.store(depth - 1, Ordering::Relaxed),
+            }
+        }
+        is_mine
+    }
+
+    /// Gives the permit back from any depth, and answers that depth. `None`, with nothing changed, if the caller does not
+    /// have it.
+    pub(super) fn release_all(&self) -> Option<usize> {
+        let depth = self.is_mine().then(|| self.depth.load(Ordering::Relaxed))?;
+        self.give_back();
+        Some(depth)
+    }
+
+    /// Takes the permit again, at `depth`. The caller does not have it.
+    pub(super) fn take_back(&self, depth: usize) {
+        self.permit.acquire_only();
+        self.own(Identity::current(), depth);
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.permit.available() > 0
+    }
+
+    #[inline]
+    pub(super) fn is_mine(&self) -> bool {
+        self.is_owner(Identity::current())
+    }
+
+    /// How many times the caller has it.
+    pub(super) fn depth(&self) -> usize {
+        if self.is_mine() { self.depth.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Who has it, and how many times: for people, as both may have changed when they are read.
+    pub(super) fn owner(&self) -> Option<(Identity, usize)> {
+        let owner = Identity::from_word(self.owner.load(Ordering::Relaxed))?;
+        Some((owner, self.depth.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn waiters(&self) -> usize {
+        self.permit.waiters()
+    }
+
+    #[inline]
+    fn is_owner(&self, me: Identity) -> bool {
+        self.owner.load(Ordering::Relaxed) == me.to_word()
+    }
+
+    #[inline]
+    fn own(&self, me: Identity, depth: usize) {
+        self.owner.store(me.to_word(), Ordering::Relaxed);
+        self.depth.store(depth, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn deepen(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn give_back(&self) {
+        self.owner.store(NOBODY, Ordering::Relaxed);
+        // Cannot fail: the permit is here.
+        let _ = self.permit.release_only();
+    }
+}
+
+#[cfg(all(test, not(crewkit_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_lock_is_never_free_again() {
+        let lock = Reentrant::new();
+        lock.acquire();
+        lock.depth.store(usize::MAX - 1, Ordering::Relaxed);
+        lock.acquire();
+        lock.acquire();
+        assert_eq!(lock.depth(), usize::MAX);
+        assert!(lock.release() && lock.release() && lock.release());
+        assert_eq!(lock.depth(), usize::MAX);
+        std::thread::scope(|scope| assert!(!scope.spawn(|| lock.try_acquire()).join().unwrap()));
+    }
+}
