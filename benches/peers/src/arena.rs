@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::contest::{Contest, Contestant, Outcome, Side, Size};
+use crate::contest::{Contest, Contestant, Cost, Outcome, Side, Size, Target, Unit};
 
 /// How long the parts of a run may take.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,12 @@ pub(crate) struct Bout {
     pub(crate) group: &'static str,
     /// The work.
     pub(crate) work: String,
-    /// What the figures are the time of.
+    /// What the figures are the cost of.
     pub(crate) operation: &'static str,
+    /// What the figures are.
+    pub(crate) unit: Unit,
+    /// What crewkit is to reach.
+    pub(crate) targets: Vec<Target>,
     /// What a reader should know about the conditions.
     pub(crate) remarks: Vec<&'static str>,
     /// One row for each contestant.
@@ -53,7 +57,7 @@ pub(crate) struct Row {
     pub(crate) figures: Result<Figures, String>,
 }
 
-/// Times of one operation in nanoseconds.
+/// The cost of one operation, in nanoseconds or bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
     /// The median over the rounds.
@@ -65,7 +69,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Sums up the times of several rounds; `None` if there were none.
+    /// Sums up several rounds; `None` if there were none.
     fn of(mut samples: Vec<f64>) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
         let (&least, &most) = (samples.first()?, samples.last()?);
@@ -90,7 +94,7 @@ impl Arena {
             runner.attempt(|runner| runner.calibrate(self, size));
         }
         let count = runners.len();
-        for round in 0..self.pace.rounds {
+        for round in 0..self.pace.rounds.min(contest.most_rounds) {
             if Instant::now() >= self.end {
                 break;
             }
@@ -98,7 +102,7 @@ impl Arena {
                 if let Some(runner) = runners.get_mut((round + turn) % count) {
                     runner.attempt(|runner| {
                         let sample = runner.repeat(self, runner.operations)?;
-                        runner.samples.push(sample.as_secs_f64() * 1e9 / as_f64(runner.operations));
+                        runner.samples.push(sample.0 / as_f64(runner.operations));
                         Ok(())
                     });
                 }
@@ -108,6 +112,8 @@ impl Arena {
             group: contest.group,
             work: contest.work,
             operation: contest.operation,
+            unit: contest.unit,
+            targets: contest.targets,
             remarks: contest.remarks,
             rows: runners.into_iter().map(|runner| runner.finish(self)).collect(),
         }
@@ -124,7 +130,7 @@ struct Runner {
     name: &'static str,
     side: Side,
     turns: Option<Sender<u64>>,
-    answers: Receiver<Outcome<Duration>>,
+    answers: Receiver<Outcome<Cost>>,
     thread: Option<JoinHandle<()>>,
     operations: u64,
     samples: Vec<f64>,
@@ -142,7 +148,7 @@ impl Runner {
                 Ok(repetition) => repetition,
                 Err(error) => return drop(replies.send(Err(error))),
             };
-            let mut answer = Ok(Duration::ZERO);
+            let mut answer = Ok(Cost(0.0));
             while replies.send(answer).is_ok()
                 && let Ok(operations) = requests.recv()
             {
@@ -185,13 +191,12 @@ impl Runner {
                 return self.repeat(arena, number).map(drop);
             }
         };
-        let wanted = arena.pace.repetition;
+        let wanted = Cost::from(arena.pace.repetition).0;
         let mut operations = multiple;
         loop {
-            let taken = self.repeat(arena, operations)?;
-            if taken * 4 >= wanted {
-                let scale = wanted.as_secs_f64() / taken.as_secs_f64();
-                self.operations = scaled(operations, scale).next_multiple_of(multiple).max(multiple);
+            let taken = self.repeat(arena, operations)?.0;
+            if taken * 4.0 >= wanted {
+                self.operations = scaled(operations, wanted / taken).next_multiple_of(multiple).max(multiple);
                 return Ok(());
             }
             operations = operations.saturating_mul(4);
@@ -199,7 +204,7 @@ impl Runner {
     }
 
     /// One repetition of `operations` operations.
-    fn repeat(&mut self, arena: &Arena, operations: u64) -> Result<Duration, String> {
+    fn repeat(&mut self, arena: &Arena, operations: u64) -> Result<Cost, String> {
         if let Some(turns) = &self.turns {
             // A thread that has ended shows in the missing answer.
             let _ = turns.send(operations);
@@ -208,10 +213,10 @@ impl Runner {
     }
 
     /// Waits for the contestant's thread.
-    fn answer(&mut self, arena: &Arena, what: &str) -> Result<Duration, String> {
+    fn answer(&mut self, arena: &Arena, what: &str) -> Result<Cost, String> {
         let limit = arena.step();
         match self.answers.recv_timeout(limit) {
-            Ok(Ok(duration)) => Ok(duration),
+            Ok(Ok(cost)) => Ok(cost),
             Ok(Err(error)) => Err(error.to_string()),
             Err(RecvTimeoutError::Timeout) => {
                 // Left to itself: a thread cannot be ended from outside.
@@ -280,7 +285,7 @@ mod tests {
 
     /// Work that claims to take so many nanoseconds for each operation.
     fn claims(nanoseconds: u64) -> Outcome<Repetition> {
-        Ok(Box::new(move |operations| Ok(Duration::from_nanos(operations * nanoseconds))))
+        Ok(Box::new(move |operations| Ok(Duration::from_nanos(operations * nanoseconds).into())))
     }
 
     fn hold(size: Size, contestants: Vec<Contestant>) -> Vec<Row> {
@@ -303,7 +308,7 @@ mod tests {
         let watch = |sizes: mpsc::Sender<u64>| -> Outcome<Repetition> {
             Ok(Box::new(move |operations| {
                 sizes.send(operations)?;
-                Ok(Duration::from_nanos(operations * 7))
+                Ok(Duration::from_nanos(operations * 7).into())
             }))
         };
         hold(Size::Exactly(100), vec![Contestant::peer("fixed", move || watch(sizes))]);

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use crate::arena::{Bout, Row};
-use crate::contest::Side;
-use crate::report::time;
+use crate::contest::{Side, Unit};
+use crate::report::amount;
 
 /// Width of the picture.
 const WIDTH: f64 = 960.0;
@@ -37,7 +37,7 @@ pub(crate) fn svg(bouts: &[Bout]) -> String {
          .head {{ font-size: 18px; font-weight: bold }} .title {{ font-weight: bold }} .note {{ fill: #61707f }}\n\
          .crewkit {{ fill: #c2571a }} .peer {{ fill: #9fb0c0 }} .spread {{ stroke: #1f2933; stroke-width: 1 }}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"20\" y=\"28\" class=\"head\">crewkit and its peers: time of one operation, shorter is better</text>\n\
+         <text x=\"20\" y=\"28\" class=\"head\">crewkit and its peers: cost of one operation, shorter is better</text>\n\
          <text x=\"20\" y=\"48\" class=\"note\">Medians; thin lines from the best to the worst round, cut off at the edge. Lengths \
          compare within a panel only.</text>\n{panels}</svg>\n"
     )
@@ -55,14 +55,14 @@ fn panel(svg: &mut String, bout: &Bout, mut y: f64) -> f64 {
     );
     y += TITLE;
     for row in &bout.rows {
-        bar(svg, row, y, slowest);
+        bar(svg, bout.unit, row, y, slowest);
         y += ROW;
     }
     y
 }
 
 /// Draws one row with its top at `y`.
-fn bar(svg: &mut String, row: &Row, y: f64, slowest: f64) {
+fn bar(svg: &mut String, unit: Unit, row: &Row, y: f64, slowest: f64) {
     let base = y + 14.0;
     let _ = writeln!(
         svg,
@@ -94,7 +94,7 @@ fn bar(svg: &mut String, row: &Row, y: f64, slowest: f64) {
         x(figures.least),
         x(figures.most),
         x(figures.most).max(end) + 6.0,
-        time(figures.median),
+        amount(unit, figures.median),
     );
 }
 

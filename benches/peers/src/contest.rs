@@ -6,9 +6,30 @@ use std::time::Duration;
 /// A result whose error is only ever shown to a person.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Does the work `n` times and says how long that took, the set-up of the repetition left out. It checks what came
-/// out: wrong results are an error, never a figure.
-pub(crate) type Repetition = Box<dyn FnMut(u64) -> Outcome<Duration>>;
+/// Does the work `n` times and says what that cost, the set-up of the repetition left out. It checks what came out:
+/// wrong results are an error, never a figure.
+pub(crate) type Repetition = Box<dyn FnMut(u64) -> Outcome<Cost>>;
+
+/// What some work cost: nanoseconds or bytes, as the contest's [`Unit`] says.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Cost(pub(crate) f64);
+
+impl From<Duration> for Cost {
+    fn from(time: Duration) -> Self {
+        Self(time.as_secs_f64() * 1e9)
+    }
+}
+
+/// What a contest's figures are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Time by the clock.
+    Time,
+    /// Processor time of the threads at work.
+    Processor,
+    /// Memory.
+    Bytes,
+}
 
 /// Sets a contestant up (processes, pools, connections). Runs on the contestant's own thread, off the clock.
 type Open = Box<dyn FnOnce() -> Outcome<Repetition> + Send>;
@@ -19,12 +40,18 @@ pub(crate) struct Contest {
     pub(crate) group: &'static str,
     /// The work.
     pub(crate) work: String,
-    /// What the figures are the time of: once this.
+    /// What the figures are the cost of: once this.
     pub(crate) operation: &'static str,
+    /// What the figures are.
+    pub(crate) unit: Unit,
     /// How many operations a repetition has.
     pub(crate) size: Size,
+    /// How many rounds are enough, if the pace of the run would give it more.
+    pub(crate) most_rounds: usize,
     /// Who takes part.
     pub(crate) contestants: Vec<Contestant>,
+    /// What crewkit is to reach here.
+    pub(crate) targets: Vec<Target>,
     /// What a reader should know about the conditions.
     pub(crate) remarks: Vec<&'static str>,
 }
@@ -41,12 +68,40 @@ pub(crate) enum Size {
 impl Contest {
     /// A contest without contestants yet.
     pub(crate) fn new(group: &'static str, work: impl Into<String>, operation: &'static str, size: Size) -> Self {
-        Self { group, work: work.into(), operation, size, contestants: Vec::new(), remarks: Vec::new() }
+        Self {
+            group,
+            work: work.into(),
+            operation,
+            unit: Unit::Time,
+            size,
+            most_rounds: usize::MAX,
+            contestants: Vec::new(),
+            targets: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Figures of this unit instead of time. The size of a repetition is then [`Size::Exactly`] something.
+    pub(crate) fn counting(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// No more rounds than this: for repetitions that take long.
+    pub(crate) fn rounds(mut self, most: usize) -> Self {
+        self.most_rounds = most;
+        self
     }
 
     /// Adds a contestant.
     pub(crate) fn with(mut self, contestant: Contestant) -> Self {
         self.contestants.push(contestant);
+        self
+    }
+
+    /// Adds a target.
+    pub(crate) fn target(mut self, target: Target) -> Self {
+        self.targets.push(target);
         self
     }
 
@@ -101,6 +156,43 @@ impl Contestant {
         open: impl FnOnce() -> Outcome<Repetition> + Send + 'static,
     ) -> Self {
         Self { name, side: Side::PeerOf(ours), open: Box::new(open) }
+    }
+}
+
+/// What crewkit is to reach in a contest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// The name of crewkit's row.
+    pub(crate) ours: &'static str,
+    /// What is asked of it.
+    pub(crate) goal: Goal,
+}
+
+/// What is asked of crewkit's row. Peers are named as their rows are; no names stand for all peers of the contest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// At least so many times as fast as the best of these peers.
+    Speed(f64, &'static [&'static str]),
+    /// At most so many times the cost of the best of these peers.
+    Cost(f64, &'static [&'static str]),
+    /// Less than so many nanoseconds or bytes.
+    Below(f64),
+}
+
+impl Target {
+    /// `ours` is to be at least `ratio` times as fast as the best of `peers`.
+    pub(crate) const fn speed(ours: &'static str, ratio: f64, peers: &'static [&'static str]) -> Self {
+        Self { ours, goal: Goal::Speed(ratio, peers) }
+    }
+
+    /// `ours` is to cost at most `ratio` times as much as the best of `peers`.
+    pub(crate) const fn cost(ours: &'static str, ratio: f64, peers: &'static [&'static str]) -> Self {
+        Self { ours, goal: Goal::Cost(ratio, peers) }
+    }
+
+    /// `ours` is to cost less than so many nanoseconds or bytes.
+    pub(crate) const fn below(ours: &'static str, limit: f64) -> Self {
+        Self { ours, goal: Goal::Below(limit) }
     }
 }
 

@@ -8,7 +8,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 
 /// The crates whose versions the report names.
-const CRATES: [&str; 6] = ["crewkit", "parking_lot", "crossbeam-channel", "ipc-channel", "procspawn", "postcard"];
+const CRATES: [&str; 12] = [
+    "crewkit",
+    "parking_lot",
+    "crossbeam-channel",
+    "flume",
+    "kanal",
+    "tokio",
+    "async-lock",
+    "rayon",
+    "rayon-core",
+    "ipc-channel",
+    "procspawn",
+    "postcard",
+];
 
 /// The machine, the versions and the date, as Markdown list items. Read at the start of a run, so that the load
 /// average is that of the machine without it.

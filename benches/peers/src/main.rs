@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `contest` | what is compared: contestants, their work, the size of a repetition |
 //! | `arena` | how it is compared: a thread for each contestant, rounds, time limits |
+//! | `place` | on which processors its threads run |
 //! | `groups/*` | the work itself, one file for each part of crewkit |
 //! | `role` | what this program does when it is started as a peer process |
 //! | `machine`, `report`, `chart`, `readme` | where it was measured, and how the figures are shown |
@@ -16,6 +17,7 @@ mod contest;
 mod groups;
 mod machine;
 mod options;
+mod place;
 mod readme;
 mod report;
 mod role;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == role::FLAG) {
         return report_failure(role::play(arguments.get(1..).unwrap_or_default()));
     }
+    // Before any thread is pinned.
+    place::usable();
     match Options::parse(&arguments) {
         Ok(Some(options)) if options.list => {
             for contest in groups::all() {
@@ -66,7 +70,7 @@ fn measure(options: &Options) -> Outcome<()> {
     let arena = Arena::new(options.pace(), started);
     let mut bouts: Vec<Bout> = Vec::new();
     for contest in groups::all() {
-        if options.wants(&contest.title()) {
+        if options.wants(&contest) {
             eprintln!("{:>6.1} s  {}", started.elapsed().as_secs_f64(), contest.title());
             bouts.push(arena.run(contest));
         }

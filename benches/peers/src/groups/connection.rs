@@ -65,7 +65,7 @@ fn round_trips(size: usize, mut trip: impl FnMut(Vec<u8>) -> Outcome<Vec<u8>> + 
         }
         let taken = start.elapsed();
         check("echo's bytes", message.get(8..) == expected.get(8..), true)?;
-        Ok(taken)
+        Ok(taken.into())
     })
 }
 

@@ -1,14 +1,16 @@
 //! Locks: lock, add one to the number inside, unlock.
 
+use std::cell::Cell;
 use std::hint::black_box;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::together;
-use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
+use crate::contest::{Contest, Contestant, Repetition, Size, Target, check};
+use crate::place::{Job, Placement, together};
 
-const GROUP: &str = "Lock";
 const OPERATION: &str = "lock, add 1, unlock";
+const LOCK: &str = "crewkit Lock";
 
 /// A lock around a number, whichever library it comes from.
 trait Counter: Send + Sync + 'static {
@@ -30,7 +32,7 @@ impl Counter for crewkit::sync::Lock<u64> {
     }
 
     fn take(&self) -> u64 {
-        std::mem::take(&mut *self.lock())
+        take(&mut *self.lock())
     }
 }
 
@@ -44,7 +46,7 @@ impl Counter for parking_lot::Mutex<u64> {
     }
 
     fn take(&self) -> u64 {
-        std::mem::take(&mut *self.lock())
+        take(&mut *self.lock())
     }
 }
 
@@ -60,53 +62,105 @@ impl Counter for std::sync::Mutex<u64> {
 
     #[expect(clippy::unwrap_used, reason = "how users of std lock")]
     fn take(&self) -> u64 {
-        std::mem::take(&mut *self.lock().unwrap())
+        take(&mut *self.lock().unwrap())
+    }
+}
+
+/// A lock whose owner may lock it again.
+trait Reentrant: Counter {
+    /// Does something under the lock.
+    fn held<R>(&self, inside: impl FnOnce() -> R) -> R;
+}
+
+impl Counter for parking_lot::ReentrantMutex<Cell<u64>> {
+    fn new() -> Self {
+        Self::new(Cell::new(0))
+    }
+
+    fn add(&self) {
+        let number = self.lock();
+        number.set(number.get() + 1);
+    }
+
+    fn take(&self) -> u64 {
+        self.lock().take()
+    }
+}
+
+impl Reentrant for parking_lot::ReentrantMutex<Cell<u64>> {
+    fn held<R>(&self, inside: impl FnOnce() -> R) -> R {
+        let _held = self.lock();
+        inside()
     }
 }
 
 /// The contests of this group.
 pub(crate) fn contests() -> Vec<Contest> {
-    [1, 2, 4].into_iter().map(contest).collect()
+    [1, 2, 4].map(lock).into()
 }
 
 /// The contest with this many threads on one lock.
-fn contest(threads: u64) -> Contest {
-    let work = match threads {
-        1 => "uncontended, 1 thread".to_owned(),
-        _ => format!("shared counter, {threads} threads"),
-    };
-    Contest::new(GROUP, work, OPERATION, Size::MultipleOf(threads))
-        .with(Contestant::crewkit("crewkit Lock", move || Ok(count::<crewkit::sync::Lock<u64>>(threads))))
+fn lock(threads: u64) -> Contest {
+    Contest::new("Lock", title(threads), OPERATION, Size::MultipleOf(threads))
+        .with(Contestant::crewkit(LOCK, move || Ok(count::<crewkit::sync::Lock<u64>>(threads))))
         .with(Contestant::peer("parking_lot Mutex", move || Ok(count::<parking_lot::Mutex<u64>>(threads))))
         .with(Contestant::peer("std Mutex", move || Ok(count::<std::sync::Mutex<u64>>(threads))))
+        .target(Target::speed(LOCK, 0.97, &[]))
+}
+
+fn title(threads: u64) -> String {
+    match threads {
+        1 => "uncontended, 1 thread".to_owned(),
+        _ => format!("shared counter, {threads} threads"),
+    }
 }
 
 /// Counts to the number of operations, each thread its share.
 fn count<C: Counter>(threads: u64) -> Repetition {
     let counter = Arc::new(C::new());
-    if threads == 1 {
-        return Box::new(move |operations| count_alone(&*counter, operations));
-    }
     Box::new(move |operations| {
-        let share = operations / threads;
-        let jobs = (0..threads).map(|_| {
-            let counter = &counter;
-            let job = move || (0..share).for_each(|_| counter.add());
-            Box::new(job) as Box<dyn FnOnce() + Send>
-        });
-        let taken = together(jobs.collect());
+        let add = |times| (0..times).for_each(|_| counter.add());
+        let taken = if threads == 1 {
+            alone(&*counter, operations)
+        } else {
+            let share = operations / threads;
+            together(Placement::Apart, (0..).zip(0..threads).map(|(lane, _)| Job::on(lane, move || add(share))))?
+        };
         check("count", counter.take(), operations)?;
-        Ok(taken)
+        Ok(taken.into())
     })
 }
 
 /// The same without other threads. The lock is hidden from the optimiser, which must not see that nobody else has it.
-fn count_alone<C: Counter>(counter: &C, operations: u64) -> Outcome<Duration> {
+fn alone<C: Counter>(counter: &C, operations: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..operations {
         black_box(counter).add();
     }
-    let taken = start.elapsed();
-    check("count", counter.take(), operations)?;
-    Ok(taken)
+    start.elapsed()
+}
+
+/// The contests of re-entrant locks.
+pub(crate) fn reentrant_contests() -> Vec<Contest> {
+    let again = Contest::new("RLock", "again, by its owner", OPERATION, Size::MultipleOf(1))
+        .with(Contestant::peer("parking_lot ReentrantMutex", || Ok(again::<ReentrantMutex>())));
+    vec![reentrant(1), reentrant(2), again]
+}
+
+type ReentrantMutex = parking_lot::ReentrantMutex<Cell<u64>>;
+
+/// The contest with this many threads on one re-entrant lock.
+fn reentrant(threads: u64) -> Contest {
+    Contest::new("RLock", title(threads), OPERATION, Size::MultipleOf(threads))
+        .with(Contestant::peer("parking_lot ReentrantMutex", move || Ok(count::<ReentrantMutex>(threads))))
+}
+
+/// Counts with the lock held all the time.
+fn again<C: Reentrant>() -> Repetition {
+    let counter = C::new();
+    Box::new(move |operations| {
+        let taken = counter.held(|| alone(&counter, operations));
+        check("count", counter.take(), operations)?;
+        Ok(taken.into())
+    })
 }

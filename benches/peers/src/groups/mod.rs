@@ -1,68 +1,94 @@
 //! The contests, one file for each part of crewkit.
 
+mod condition;
 mod connection;
+mod event;
 mod lock;
+mod memory;
 mod pool;
+mod priority;
 mod process;
+mod pump;
 mod python;
 mod queue;
+mod semaphore;
+mod simple_queue;
+mod thread;
+mod thread_pool;
+mod waiting;
 
-use std::panic::resume_unwind;
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::contest::Contest;
+use crate::contest::{Contest, Outcome, Repetition, check};
+
+/// Contests of one process, in the order of the report.
+fn of_threads() -> Vec<Contest> {
+    [
+        lock::contests(),
+        lock::reentrant_contests(),
+        condition::contests(),
+        semaphore::contests(),
+        event::contests(),
+        queue::contests(),
+        simple_queue::contests(),
+        priority::contests(),
+        waiting::contests(),
+        memory::contests(),
+        thread::contests(),
+        thread_pool::contests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
 
 /// Every contest, in the order of the report.
 pub(crate) fn all() -> Vec<Contest> {
-    [lock::contests(), queue::contests(), connection::contests(), process::contests(), pool::contests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let of_processes = [connection::contests(), process::contests(), pool::contests()];
+    of_threads().into_iter().chain(of_processes.into_iter().flatten()).collect()
 }
 
-/// Runs the jobs at the same time, each on a thread of its own, and says how long that took: from the moment the first
-/// begins to the moment the last ends. Starting the threads is not counted; they meet at a barrier first.
-fn together<'a>(jobs: Vec<Box<dyn FnOnce() + Send + 'a>>) -> Duration {
-    let barrier = Barrier::new(jobs.len());
-    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let threads: Vec<_> = jobs
-            .into_iter()
-            .map(|job| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    let start = Instant::now();
-                    job();
-                    (start, Instant::now())
-                })
-            })
-            .collect();
-        // A job that panicked makes the contestant's thread panic, which is what the report then says.
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|payload| resume_unwind(payload))).collect()
-    });
-    let start = spans.iter().map(|span| span.0).min();
-    let end = spans.iter().map(|span| span.1).max();
-    start.zip(end).map_or(Duration::ZERO, |(start, end)| end - start)
+/// Does something that answers a number's `next`, once after the other, and checks each answer.
+fn one_by_one(next: fn(u64) -> u64, mut ask: impl FnMut(u64) -> Outcome<u64> + 'static) -> Repetition {
+    Box::new(move |operations| {
+        let start = Instant::now();
+        for number in 0..operations {
+            check("answer", ask(number)?, next(number))?;
+        }
+        Ok(start.elapsed().into())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{lock, queue};
-    use crate::contest::Contest;
+    use crate::contest::{Side, Size};
+    use crate::place;
 
     /// Every contestant that needs no other process does some work and checks it.
     #[test]
     fn threads_do_their_work() {
-        let contests: Vec<Contest> = lock::contests().into_iter().chain(queue::contests()).collect();
-        let mut count = 0;
-        for contestant in contests.into_iter().flat_map(|contest| contest.contestants) {
-            let mut repetition = (contestant.open)().unwrap();
-            for operations in [4, 1000] {
-                repetition(operations).unwrap_or_else(|error| panic!("{}: {error}", contestant.name));
+        for contest in super::of_threads() {
+            let title = contest.title();
+            let of_crewkit = contest.contestants.iter().filter(|contestant| contestant.side == Side::Crewkit);
+            let ours: Vec<_> = of_crewkit.map(|contestant| contestant.name).collect();
+            assert!(
+                contest.targets.iter().all(|target| ours.contains(&target.ours)),
+                "{title}: a target without a row"
+            );
+            if place::usable().len() < 2 && !title.contains("on one core") {
+                continue;
             }
-            count += 1;
+            for contestant in contest.contestants {
+                let mut repetition = (contestant.open)().unwrap();
+                let sizes = match contest.size {
+                    Size::MultipleOf(_) => vec![4, 400],
+                    Size::Exactly(number) => vec![number],
+                };
+                for operations in sizes {
+                    let outcome = repetition(operations);
+                    outcome.unwrap_or_else(|error| panic!("{title}, {}: {error}", contestant.name));
+                }
+            }
         }
-        assert_eq!(count, 16, "3 locks in 3 contests; 4 ways through a queue alone, 3 together");
     }
 }

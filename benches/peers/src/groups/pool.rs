@@ -63,7 +63,7 @@ fn crewkit_apply() -> Outcome<Repetition> {
         }
         let taken = start.elapsed();
         check_sum(sum, operations)?;
-        Ok(taken)
+        Ok(taken.into())
     }))
 }
 
@@ -78,7 +78,7 @@ fn crewkit_map(map: impl Fn(&Pool, Range<u64>) -> Mapped + 'static) -> Outcome<R
         let results = map(&pool, 0..operations)?;
         let taken = start.elapsed();
         check_sum(results.iter().sum(), operations)?;
-        Ok(taken)
+        Ok(taken.into())
     }))
 }
 
@@ -93,7 +93,7 @@ fn procspawn_apply() -> Outcome<Repetition> {
         }
         let taken = start.elapsed();
         check_sum(sum, operations)?;
-        Ok(taken)
+        Ok(taken.into())
     }))
 }
 
@@ -114,7 +114,7 @@ fn procspawn_queued() -> Outcome<Repetition> {
         }
         let taken = start.elapsed();
         check_sum(sum, operations)?;
-        Ok(taken)
+        Ok(taken.into())
     }))
 }
 
@@ -125,7 +125,7 @@ fn python(method: Method) -> Contestant {
         Ok(Box::new(move |operations| {
             let (taken, sum) = python.measure(method, operations)?;
             check_sum(sum, operations)?;
-            Ok(taken)
+            Ok(taken.into())
         }))
     })
 }

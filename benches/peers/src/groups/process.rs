@@ -1,11 +1,11 @@
 //! Starting a process and waiting for its end.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use crewkit::process::{Builder, StartMethod};
 
-use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
+use super::one_by_one;
+use crate::contest::{Contest, Contestant, Repetition, Size, check};
 use crate::role;
 
 /// The contests of this group.
@@ -14,16 +14,16 @@ pub(crate) fn contests() -> Vec<Contest> {
         Contest::new("Process", "start a function in a process and join it", "start and join", Size::MultipleOf(1))
             .with(Contestant::crewkit("crewkit Process, fork server", || Ok(crewkit_process(StartMethod::ForkServer))))
             .with(Contestant::crewkit("crewkit Process, spawn", || Ok(crewkit_process(StartMethod::Spawn))))
-            .with(Contestant::peer("procspawn spawn", || Ok(repeat(|number| Ok(procspawn::spawn(number, next).join()?)))))
+            .with(Contestant::peer("procspawn spawn", || Ok(one_by_one(next, |number| Ok(procspawn::spawn(number, next).join()?)))))
             .with(Contestant::peer("std Command, this binary", || {
-                Ok(repeat(|number| {
+                Ok(one_by_one(next, |number| {
                     let status = role::command(role::NOTHING)?.status()?;
                     check("exit status", status.success(), true)?;
                     Ok(next(number))
                 }))
             }))
             .with(Contestant::peer("std Command, /bin/true", || {
-                Ok(repeat(|number| {
+                Ok(one_by_one(next, |number| {
                     let status = Command::new("/bin/true").stdin(Stdio::null()).status()?;
                     check("exit status", status.success(), true)?;
                     Ok(next(number))
@@ -40,21 +40,10 @@ pub(crate) fn contests() -> Vec<Contest> {
 /// crewkit with a start method; the fork server is the default one.
 fn crewkit_process(method: StartMethod) -> Repetition {
     let builder = Builder::new().start_method(method);
-    repeat(move |number| Ok(builder.spawn(next, number)?.join()?))
+    one_by_one(next, move |number| Ok(builder.spawn(next, number)?.join()?))
 }
 
 /// The function that runs in the other process.
 fn next(number: u64) -> u64 {
     number.wrapping_add(1)
-}
-
-/// Starts processes one after the other and checks what each brings back.
-fn repeat(mut start_and_join: impl FnMut(u64) -> Outcome<u64> + 'static) -> Repetition {
-    Box::new(move |operations| {
-        let start = Instant::now();
-        for number in 0..operations {
-            check("result of a process", start_and_join(number)?, next(number))?;
-        }
-        Ok(start.elapsed())
-    })
 }

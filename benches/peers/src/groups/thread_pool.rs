@@ -1,0 +1,42 @@
+//! Pools of threads: a map of tiny tasks.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+
+use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
+
+/// How many threads the pools have.
+const THREADS: usize = 2;
+/// How many items a map has.
+const ITEMS: u64 = 100_000;
+
+/// The contests of this group.
+pub(crate) fn contests() -> Vec<Contest> {
+    vec![
+        Contest::new("ThreadPool", "map, 100,000 items, 2 threads", "item", Size::Exactly(ITEMS))
+            .with(Contestant::peer("rayon par_iter", rayon_map)),
+    ]
+}
+
+/// The tiny task.
+fn square(number: u64) -> u64 {
+    number * number
+}
+
+/// A repetition of one map over all items.
+fn map(mut map: impl FnMut(Range<u64>) -> Outcome<Vec<u64>> + 'static) -> Repetition {
+    Box::new(move |operations| {
+        let start = Instant::now();
+        let results = map(0..operations)?;
+        let taken = start.elapsed();
+        check("results", results.iter().sum(), (0..operations).map(square).sum::<u64>())?;
+        Ok(taken.into())
+    })
+}
+
+fn rayon_map() -> Outcome<Repetition> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build()?;
+    Ok(map(move |items| Ok(pool.install(|| items.into_par_iter().map(square).collect()))))
+}
