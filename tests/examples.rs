@@ -1,4 +1,5 @@
-//! The file examples as their users run them: exact output on a small folder, and a worker killed in the middle.
+//! The examples as their users run them: exact output; those that read files on a small folder, and with a worker
+//! killed in the middle.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
@@ -253,4 +254,47 @@ fn word_count_tries_again_if_it_may() {
     assert_eq!(counts(&report)[..2], ["       123  fish", "31 files, 1 not text, 0 unreadable, 0 lost"]);
     let expected = format!("{}: a worker died in it; counted at attempt 2", fifo.display());
     assert!(complaints.lines().any(|line| line == expected), "{complaints}");
+}
+
+/// What an example prints that takes no arguments and complains of nothing.
+fn says(name: &str) -> String {
+    let output = finish(example(name).spawn().unwrap());
+    let (report, complaints) = texts(&output);
+    assert_eq!((output.status.success(), complaints.as_str()), (true, ""), "{report}");
+    report
+}
+
+#[test]
+fn traffic_light_lets_everybody_go_at_green() {
+    let expected = "\
+red
+  the bus, the lorry, the tram arrive
+  the taxi waits for 50 ms and turns round
+  the taxi is gone, and 0 have crossed
+green
+  the bus, the lorry, the tram cross: one set wakes all that wait
+  the van crosses: who comes while it is green does not stop
+red
+  the bicycle arrives; 0 have crossed
+green
+  the bicycle crosses: an event can be used again and again
+";
+    assert_eq!(says("traffic_light"), expected);
+}
+
+#[test]
+fn bank_pays_interest_with_a_reentrant_lock_only() {
+    let expected = "\
+a plain Lock
+  4 tellers, 1,000 deposits each: 4000 cents
+  pay_interest holds the lock and calls deposit, which waits for it: a dead-lock
+  4000 cents: without the time limit this line would never be reached
+an RLock
+  4 tellers, 1,000 deposits each: 4000 cents
+  pay_interest took the lock again, 2 times deep
+  it is free again: true
+  4400 cents
+  while one thread holds it, another gets it: false
+";
+    assert_eq!(says("bank"), expected);
 }

@@ -1,7 +1,10 @@
 //! Conditions: two threads take turns, each waiting for its own.
 
-use crate::contest::{Contest, Contestant, Repetition, Size, check};
+use crate::contest::{Contest, Contestant, Repetition, Size, Target, check};
 use crate::place::{Job, Placement, together};
+
+const OURS: &str = "crewkit Condition";
+const PARKING_LOT: &str = "parking_lot Condvar";
 
 /// Whose turn it is, under a lock with a condition.
 trait Turns: Default + Send + Sync + 'static {
@@ -9,6 +12,25 @@ trait Turns: Default + Send + Sync + 'static {
     fn take(&self, odd: bool);
     /// The number of turns so far.
     fn count(&self) -> u64;
+}
+
+#[derive(Default)]
+struct Crewkit {
+    turn: crewkit::sync::Lock<u64>,
+    changed: crewkit::sync::Condition,
+}
+
+impl Turns for Crewkit {
+    fn take(&self, odd: bool) {
+        let mut turn = self.turn.lock();
+        self.changed.wait_while(&mut turn, |turn| (*turn % 2 == 1) != odd);
+        *turn += 1;
+        self.changed.notify_one();
+    }
+
+    fn count(&self) -> u64 {
+        *self.turn.lock()
+    }
 }
 
 #[derive(Default)]
@@ -58,8 +80,10 @@ pub(crate) fn contests() -> Vec<Contest> {
 fn contest(placement: Placement) -> Contest {
     let work = format!("wait, notify, and back, {}", placement.label());
     Contest::new("Condition", work, "round trip", Size::MultipleOf(1))
-        .with(Contestant::peer("parking_lot Condvar", move || Ok(ping_pong::<ParkingLot>(placement))))
+        .with(Contestant::crewkit(OURS, move || Ok(ping_pong::<Crewkit>(placement))))
+        .with(Contestant::peer(PARKING_LOT, move || Ok(ping_pong::<ParkingLot>(placement))))
         .with(Contestant::peer("std Condvar", move || Ok(ping_pong::<Std>(placement))))
+        .target(Target::speed(OURS, 0.95, &[PARKING_LOT]))
 }
 
 /// To and fro, so many times.

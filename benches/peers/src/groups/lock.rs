@@ -11,6 +11,10 @@ use crate::place::{Job, Placement, together};
 
 const OPERATION: &str = "lock, add 1, unlock";
 const LOCK: &str = "crewkit Lock";
+const RLOCK: &str = "crewkit RLock";
+
+type RLock = crewkit::sync::RLock<Cell<u64>>;
+type ReentrantMutex = parking_lot::ReentrantMutex<Cell<u64>>;
 
 /// A lock around a number, whichever library it comes from.
 trait Counter: Send + Sync + 'static {
@@ -72,7 +76,7 @@ trait Reentrant: Counter {
     fn held<R>(&self, inside: impl FnOnce() -> R) -> R;
 }
 
-impl Counter for parking_lot::ReentrantMutex<Cell<u64>> {
+impl Counter for ReentrantMutex {
     fn new() -> Self {
         Self::new(Cell::new(0))
     }
@@ -87,7 +91,29 @@ impl Counter for parking_lot::ReentrantMutex<Cell<u64>> {
     }
 }
 
-impl Reentrant for parking_lot::ReentrantMutex<Cell<u64>> {
+impl Counter for RLock {
+    fn new() -> Self {
+        Self::new(Cell::new(0))
+    }
+
+    fn add(&self) {
+        let number = self.lock();
+        number.set(number.get() + 1);
+    }
+
+    fn take(&self) -> u64 {
+        self.lock().take()
+    }
+}
+
+impl Reentrant for RLock {
+    fn held<R>(&self, inside: impl FnOnce() -> R) -> R {
+        let _held = self.lock();
+        inside()
+    }
+}
+
+impl Reentrant for ReentrantMutex {
     fn held<R>(&self, inside: impl FnOnce() -> R) -> R {
         let _held = self.lock();
         inside()
@@ -143,16 +169,18 @@ fn alone<C: Counter>(counter: &C, operations: u64) -> Duration {
 /// The contests of re-entrant locks.
 pub(crate) fn reentrant_contests() -> Vec<Contest> {
     let again = Contest::new("RLock", "again, by its owner", OPERATION, Size::MultipleOf(1))
-        .with(Contestant::peer("parking_lot ReentrantMutex", || Ok(again::<ReentrantMutex>())));
+        .with(Contestant::crewkit(RLOCK, || Ok(again::<RLock>())))
+        .with(Contestant::peer("parking_lot ReentrantMutex", || Ok(again::<ReentrantMutex>())))
+        .target(Target::speed(RLOCK, 0.95, &[]));
     vec![reentrant(1), reentrant(2), again]
 }
-
-type ReentrantMutex = parking_lot::ReentrantMutex<Cell<u64>>;
 
 /// The contest with this many threads on one re-entrant lock.
 fn reentrant(threads: u64) -> Contest {
     Contest::new("RLock", title(threads), OPERATION, Size::MultipleOf(threads))
+        .with(Contestant::crewkit(RLOCK, move || Ok(count::<RLock>(threads))))
         .with(Contestant::peer("parking_lot ReentrantMutex", move || Ok(count::<ReentrantMutex>(threads))))
+        .target(Target::speed(RLOCK, 0.95, &[]))
 }
 
 /// Counts with the lock held all the time.

@@ -6,10 +6,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crewkit::queue::PriorityQueue;
+
 use super::pump::Scene;
-use crate::contest::{Contest, Contestant, Repetition, Side, Size, check};
+use crate::contest::{Contest, Contestant, Repetition, Side, Size, Target, check};
 use crate::place::Placement;
 
+const OURS: &str = "crewkit PriorityQueue";
 /// How many items they hold.
 const PLACES: usize = 128;
 /// How many items stay in the queue while one thread puts and gets.
@@ -23,6 +26,20 @@ trait Heap: Send + Sync + 'static {
     fn put(&self, item: u64) -> bool;
     /// Takes the smallest when there is one.
     fn get(&self) -> Option<u64>;
+}
+
+impl Heap for PriorityQueue<u64> {
+    fn bounded(places: usize) -> Self {
+        Self::bounded(places)
+    }
+
+    fn put(&self, item: u64) -> bool {
+        Self::put(self, item).is_ok()
+    }
+
+    fn get(&self) -> Option<u64> {
+        Self::get(self).ok()
+    }
 }
 
 /// The usual way: a heap under a lock, with a condition for each side. This one with parking_lot's.
@@ -98,8 +115,10 @@ pub(crate) fn contests() -> Vec<Contest> {
     let crowded = crowd.contest("PriorityQueue", "bounded(128)");
     vec![
         alone
+            .with(Contestant::crewkit(OURS, || Ok(alternate::<PriorityQueue<u64>>())))
             .with(Contestant::peer("parking_lot Mutex<BinaryHeap>", || Ok(alternate::<ParkingLot>())))
-            .with(Contestant::peer("std Mutex<BinaryHeap>", || Ok(alternate::<Std>()))),
+            .with(Contestant::peer("std Mutex<BinaryHeap>", || Ok(alternate::<Std>())))
+            .target(Target::speed(OURS, 1.0, &[])),
         crowded.with(pumped::<ParkingLot>(crowd, "parking_lot Mutex<BinaryHeap>", Side::Peer)).with(pumped::<Std>(
             crowd,
             "std Mutex<BinaryHeap>",
