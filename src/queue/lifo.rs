@@ -25,3 +25,20 @@ pub struct LifoQueue<T> {
 }
 
 surface!(LifoQueue<T>);
+
+/// Not in Python.
+impl<T> LifoQueue<T> {
+    /// A copy of the item that would be got next, which another thread may get before this one does.
+    ///
+    /// It is copied under the queue's mutex, so the item's `Clone` cannot use the queue: it panics.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn peek(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.core.peek()
+    }
+}

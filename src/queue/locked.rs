@@ -4,8 +4,9 @@
 //!
 //! That of CPython: one mutex around the items, the count of unfinished tasks, the shut-down flag and the lines of
 //! waiters. An operation takes the mutex, does its work or finds that it cannot, and settles as [`waiting`](super::waiting)
-//! says; only after that it drops what it took out. So neither `Drop` nor a parker ever runs under the mutex. The one
-//! code of a user's that does is the items' `Ord`, in a [`PriorityQueue`](super::PriorityQueue).
+//! says; only after that it drops what it took out. So neither `Drop` nor a parker ever runs under the mutex. What does, of
+//! a user's code, is the items' `Ord` in a [`PriorityQueue`](super::PriorityQueue), and `Clone` in `peek`: these may panic,
+//! which leaves everything as it was, and are told by a panic that they cannot use the [same queue](super::inside).
 //!
 //! Invariants, whenever the mutex is free, besides that of `waiting`:
 //!
@@ -15,6 +16,7 @@
 //!    by one shut-down or `clear` (or with the queue).
 
 use super::error::{GetError, PutError};
+use super::inside::Inside;
 use super::store::Store;
 use super::waiting::{Entered, Lines, Side, Supply, Waited, wait_in_line};
 use crate::primitive::{AtomicUsize, Calls, Mutex, MutexGuard, Spin};
@@ -27,6 +29,7 @@ const YIELDS: u32 = 16;
 /// A queue without its public face; `surface` lists what is expected of one.
 pub(super) struct Locked<S> {
     state: Mutex<State<S>>,
+    inside: Inside,
     len: AtomicUsize,
     capacity: AtomicUsize,
 }
@@ -83,12 +86,7 @@ impl<S: Store> State<S> {
 
     /// Takes items out until there are `max` in `got` or none is left; `None` if there is none yet.
     fn pop_many(&mut self, max: usize, got: &mut Vec<S::Item>) -> Option<Result<(), GetError>> {
-        got.reserve(max.min(self.items.len()));
-        while got.len() < max
-            && let Some(item) = self.items.pop()
-        {
-            got.push(item);
-        }
+        self.items.pop_many(max, got);
         match got.is_empty() && max > 0 {
             false => Some(Ok(())),
             true if self.is_shut_down => Some(Err(GetError::ShutDown)),
@@ -109,7 +107,7 @@ impl<S: Store> Waited for Locked<S> {
 
     #[inline]
     fn lock(&self) -> MutexGuard<'_, State<S>> {
-        self.state.lock()
+        self.inside.lock(&self.state)
     }
 
     #[inline]
@@ -126,6 +124,7 @@ impl<S: Store> Waited for Locked<S> {
             is_shut_down: state.is_shut_down,
         };
         state.lines.call(&supply, calls);
+        self.inside.leave();
     }
 
     fn is_ready(&self, state: &mut State<S>) -> bool {
@@ -146,21 +145,28 @@ impl<S> Locked<S> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let state = self.state.lock();
-        self.len() >= state.capacity
+        self.look(|state| state.shown >= state.capacity)
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
-        self.state.lock().is_shut_down
+        self.look(|state| state.is_shut_down)
     }
 
     pub(super) fn unfinished(&self) -> usize {
-        self.state.lock().unfinished
+        self.look(|state| state.unfinished)
     }
 
     /// How many threads wait to get, to put and to join.
     pub(super) fn waiters(&self) -> [usize; 3] {
-        self.state.lock().lines.lengths()
+        self.look(|state| state.lines.lengths())
+    }
+
+    /// Changes nothing, so there is nothing to settle.
+    fn look<R>(&self, look: impl FnOnce(&State<S>) -> R) -> R {
+        let state = self.inside.lock(&self.state);
+        let seen = look(&state);
+        self.inside.leave();
+        seen
     }
 }
 
@@ -168,7 +174,12 @@ impl<S: Store> Locked<S> {
     pub(super) fn new(capacity: usize) -> Self {
         let state =
             State { items: S::default(), capacity, unfinished: 0, is_shut_down: false, shown: 0, lines: Lines::new() };
-        Self { state: Mutex::new(state), len: AtomicUsize::new(0), capacity: AtomicUsize::new(capacity) }
+        Self {
+            state: Mutex::new(state),
+            inside: Inside::new(),
+            len: AtomicUsize::new(0),
+            capacity: AtomicUsize::new(capacity),
+        }
     }
 
     pub(super) fn set_capacity(&self, capacity: usize) {
@@ -239,6 +250,14 @@ impl<S: Store> Locked<S> {
         // A joiner that was called saw the count at zero, whatever was put since.
         let is_done = |state: &mut State<S>, was_called| (was_called || state.unfinished == 0).then_some(());
         self.wait(Lines::joiners, deadline, || false, is_done).is_some()
+    }
+
+    /// What would be got next.
+    pub(super) fn peek(&self) -> Option<S::Item>
+    where
+        S::Item: Clone,
+    {
+        Entered::new(self).items.peek().cloned()
     }
 
     /// Hands out what is in the queue, to be dropped, and counts it done.

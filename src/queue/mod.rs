@@ -16,6 +16,7 @@
 mod error;
 mod fifo;
 mod heap;
+mod inside;
 mod iter;
 mod lifo;
 mod line;

@@ -16,6 +16,10 @@ type Core<T> = Locked<Heap<T>>;
 /// nothing. For the largest first wrap items in [`Reverse`](std::cmp::Reverse). In all else it is a
 /// [`Queue`](super::Queue).
 ///
+/// The items' `Ord` runs under the queue's mutex. If it panics, so does the `put` or `get` that compared, and the queue is
+/// as it was before: the item that was being put is dropped, the one that was to be got is still there. If it contradicts
+/// itself, items come out in some order, and none is lost. If it uses the same queue, other than its `len`, it panics.
+///
 /// ```
 /// use crewkit::queue::PriorityQueue;
 ///
@@ -28,3 +32,20 @@ pub struct PriorityQueue<T> {
 }
 
 surface!(PriorityQueue<T: Ord>);
+
+/// Not in Python.
+impl<T: Ord> PriorityQueue<T> {
+    /// A copy of the item that would be got next, which another thread may get before this one does.
+    ///
+    /// It is copied under the queue's mutex, so the item's `Clone` cannot use the queue: it panics.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn peek(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.core.peek()
+    }
+}

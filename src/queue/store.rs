@@ -13,6 +13,12 @@ pub(super) trait Store: Default {
 
     /// Hands the next item out. Should the items' own code unwind, nothing has changed.
     fn pop(&mut self) -> Option<Self::Item>;
+
+    /// Moves the next items into `got` until it holds `max`. Should the items' own code unwind, nothing has changed.
+    fn pop_many(&mut self, max: usize, got: &mut Vec<Self::Item>);
+
+    /// The next item.
+    fn peek(&self) -> Option<&Self::Item>;
 }
 
 /// First in, first out.
@@ -32,6 +38,15 @@ impl<T> Store for VecDeque<T> {
     fn pop(&mut self) -> Option<T> {
         self.pop_front()
     }
+
+    fn pop_many(&mut self, max: usize, got: &mut Vec<T>) {
+        let count = (max - got.len()).min(self.len());
+        got.extend(self.drain(..count));
+    }
+
+    fn peek(&self) -> Option<&T> {
+        self.front()
+    }
 }
 
 /// Last in, first out.
@@ -50,5 +65,14 @@ impl<T> Store for Vec<T> {
     #[inline]
     fn pop(&mut self) -> Option<T> {
         self.pop()
+    }
+
+    fn pop_many(&mut self, max: usize, got: &mut Vec<T>) {
+        let kept = self.len().saturating_sub(max - got.len());
+        got.extend(self.drain(kept..).rev());
+    }
+
+    fn peek(&self) -> Option<&T> {
+        self.last()
     }
 }
