@@ -375,6 +375,10 @@ macro_rules! surface {
             }
         }
 
+        // Whatever unwinds, the queue is whole: no code of an item runs while it is not.
+        impl<T> std::panic::UnwindSafe for $queue<T> {}
+        impl<T> std::panic::RefUnwindSafe for $queue<T> {}
+
         impl<T> fmt::Debug for $queue<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let [getting, putting, joining] = self.core.waiters();
