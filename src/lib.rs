@@ -5,6 +5,7 @@
 //! | Which one do I want? | Module | Python's name |
 //! |---|---|---|
 //! | locks, semaphores, events between threads | [`sync`] | `threading` |
+//! | threads, timers, values for each thread | [`thread`] | `threading` |
 //! | hand items from thread to thread | [`queue`] | `queue` |
 //! | check code that uses the two in every interleaving | [`model`] | |
 //! | typed messages between processes | [`ipc`] | `multiprocessing.Pipe` |
@@ -23,6 +24,9 @@ mod sys;
 pub mod model;
 pub mod queue;
 pub mod sync;
+
+#[cfg(all(feature = "threads", not(crewkit_loom)))]
+pub mod thread;
 
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 mod framing;

@@ -31,7 +31,7 @@ impl Deadline {
 }
 
 /// A schedule's `now` and `pause`; a pause too long for the clock is a year.
-#[cfg(all(feature = "processes", not(crewkit_loom)))]
+#[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
 pub(crate) fn later(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now + Duration::from_secs(365 * 24 * 3600))
 }

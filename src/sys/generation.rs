@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTERED: Once = Once::new();
 /// The generation that owns what its ancestors made, too.
+#[cfg(feature = "processes")]
 static ADOPTING: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// The number of this generation. Counting begins with the first call, so an object that may be inherited notes it when
@@ -30,12 +31,14 @@ pub(crate) fn current() -> u32 {
 }
 
 /// Whether what this process inherited counts as its own.
+#[cfg(feature = "processes")]
 pub(crate) fn adopts() -> bool {
     ADOPTING.load(Ordering::Relaxed) == current()
 }
 
 /// In a child that was forked to run a closure: what the closure captured was handed over by capturing it. What it did
 /// not capture it cannot name, so everything that was inherited may count as its own.
+#[cfg(feature = "processes")]
 pub(crate) fn adopt_inherited() {
     ADOPTING.store(current(), Ordering::Relaxed);
 }

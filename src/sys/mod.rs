@@ -10,8 +10,12 @@
 pub(crate) mod clock;
 #[cfg(not(crewkit_loom))]
 pub(crate) mod futex;
+#[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
+pub(crate) mod generation;
 #[cfg(not(crewkit_loom))]
 pub(crate) mod thread;
+#[cfg(all(feature = "threads", not(crewkit_loom)))]
+pub(crate) mod threads;
 
 macro_rules! processes {
     ($($(#[$attribute:meta])* $visibility:vis mod $name:ident;)*) => {
@@ -29,7 +33,6 @@ processes! {
     pub(crate) mod elf;
     pub(crate) mod epoll;
     pub(crate) mod error;
-    pub(crate) mod generation;
     pub(crate) mod memory;
     pub(crate) mod poll;
     pub(crate) mod process;

@@ -8,7 +8,7 @@ pub(crate) const TABLE: &str = " 9  prefork                  master, workers, sc
  7  pool                     workers that outlive their tasks, scheduling, retries
  6  process                  start methods, life cycle, causes of death
  5  ipc                      typed messages between processes, with descriptors in them
- 4  shm         reactor      sealed segments; the event loop: epoll, timers, waker
+ 4  thread  shm  reactor     threads, timers, locals; sealed segments; the event loop
  3  queue       framing      Queue between threads; message codec with a cap
  2  sync        model        Lock, Semaphore, Event; what users' models are written in
  1  primitive                atomics, cells, parking: real | loom
@@ -26,7 +26,7 @@ pub(crate) fn modules(table: &str) -> Vec<(String, u32)> {
     let line = |line: &str| -> Vec<(String, u32)> {
         let (number, rest) = line.trim_start().split_once("  ").expect("a floor has a number and modules");
         let number = number.parse().expect("a floor has a number");
-        // The modules stand in two columns of fixed width; the rest of the line says what they are.
+        // The modules stand in columns of 25 characters in all; the rest of the line says what they are.
         let columns = rest.get(..25).unwrap_or(rest);
         columns.split_whitespace().map(|module| (module.to_owned(), number)).collect()
     };
@@ -126,10 +126,11 @@ mod tests {
     #[test]
     fn the_table_names_modules_and_floors() {
         let modules = modules(TABLE);
-        for (module, floor) in [("sys", 0), ("queue", 3), ("framing", 3), ("reactor", 4), ("prefork", 9)] {
+        for (module, floor) in [("sys", 0), ("queue", 3), ("framing", 3), ("thread", 4), ("reactor", 4), ("prefork", 9)]
+        {
             assert!(modules.contains(&(module.to_owned(), floor)), "{modules:?}");
         }
-        assert_eq!(modules.len(), 12, "{modules:?}");
+        assert_eq!(modules.len(), 13, "{modules:?}");
     }
 
     #[test]

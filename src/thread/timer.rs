@@ -1,0 +1,241 @@
+//! Timers: functions that run on threads of their own, later.
+//!
+//! One thread of this process sleeps until the first of all timers is due, starts a thread for each that is, and ends
+//! itself [`LINGER`] after the last one has gone. So a timer that waits costs an entry of a map and no thread, cancelling
+//! one costs no wake-up, and no callback delays another timer, however long it runs or however it ends. A thread for
+//! each timer, as in Python, was measured against it: `README.md` beside this file has the figures.
+//!
+//! **Fire or cancel.** Whoever takes the entry out of the map, under its mutex, has the timer: the canceller, who then
+//! ends the timer as if it had run, or the thread that serves, which starts it. There is no third state, so a cancelled
+//! timer never fires, and `cancel` says truly which of the two it was.
+//!
+//! **No wake-up is lost.** The serving thread clears `wake` before it looks at the map, and a starter sets it after it
+//! has put its entry there: either the look finds the entry, or the wait ends at once. Whether somebody serves is decided
+//! under the mutex, by the starter and by the server that ends, so there is always exactly one while the map has entries.
+
+use super::Builder;
+use super::handle::{Run, Thread};
+use super::panics::{Cause, Panicked, report};
+use super::record::ThreadRef;
+use super::registry::{CannotWait, registry};
+use crate::primitive::Mutex;
+use crate::sync::Event;
+use crate::sys::clock::later;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fmt, io, thread};
+
+/// How long the serving thread stays when nothing is to be served. A process that still has it cannot fork.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// When a timer is due, and its thread's number, which orders those that are due together.
+type Key = (Instant, u64);
+
+/// The timers of one process.
+pub(super) struct Schedule {
+    state: Mutex<State>,
+    wake: Event,
+}
+
+struct State {
+    waiting: BTreeMap<Key, Waiting>,
+    is_served: bool,
+}
+
+struct Waiting {
+    run: Run<()>,
+    stack_size: Option<usize>,
+    f: Box<dyn FnOnce() + Send>,
+}
+
+impl Schedule {
+    pub(super) const fn new() -> Self {
+        Self { state: Mutex::new(State { waiting: BTreeMap::new(), is_served: false }), wake: Event::new() }
+    }
+
+    fn add(&'static self, key: Key, waiting: Waiting) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if !state.is_served {
+            // Under the mutex: until it is known to serve, nobody may rely on it.
+            thread::Builder::new().name("crewkit-timers".to_owned()).spawn(move || self.serve())?;
+            state.is_served = true;
+        }
+        let is_first = state.waiting.first_key_value().is_none_or(|(first, _)| key < *first);
+        state.waiting.insert(key, waiting);
+        drop(state);
+        if is_first {
+            self.wake.set();
+        }
+        Ok(())
+    }
+
+    fn take(&self, key: &Key) -> Option<Waiting> {
+        self.state.lock().waiting.remove(key)
+    }
+
+    fn serve(&self) {
+        let mut idle_since = None;
+        loop {
+            self.wake.clear();
+            let now = Instant::now();
+            let mut state = self.state.lock();
+            let due = state.waiting.first_entry().filter(|first| first.key().0 <= now).map(|first| first.remove());
+            if let Some(due) = due {
+                drop(state);
+                due.fire();
+                continue;
+            }
+            let pause = match state.waiting.first_key_value() {
+                Some(((at, _), _)) => {
+                    idle_since = None;
+                    at.saturating_duration_since(now)
+                }
+                None => LINGER.saturating_sub(now.saturating_duration_since(*idle_since.get_or_insert(now))),
+            };
+            if pause.is_zero() {
+                state.is_served = false;
+                return;
+            }
+            drop(state);
+            self.wake.wait_timeout(pause);
+        }
+    }
+}
+
+impl Waiting {
+    fn fire(self) {
+        let Self { run, stack_size, f } = self;
+        if let Err(error) = run.start(stack_size, f) {
+            let why =
+                Panicked::without_panic(Cause::NoThread, &format!("no thread for the timer that is due: {error}"));
+            report(&ThreadRef(Arc::clone(&run.record)), &why);
+            run.end(Err(why));
+        }
+    }
+}
+
+/// A function that runs later, on a thread of its own (Python's `threading.Timer`).
+///
+/// It counts as a thread from its making on: it is listed, is alive, has a name, and the process waits for it unless it is
+/// a daemon. Dropping it changes nothing about that.
+///
+/// ```
+/// use crewkit::thread::Timer;
+/// use std::time::Duration;
+///
+/// let timer = Timer::start(Duration::from_secs(3600), || println!("an hour has passed"));
+/// assert!(timer.cancel(), "it has not fired yet");
+/// assert!(!timer.is_alive());
+/// ```
+#[must_use = "dropping a timer lets it fire"]
+pub struct Timer {
+    thread: Thread<()>,
+    key: Key,
+    cancelled: AtomicBool,
+}
+
+impl Timer {
+    /// Runs `f` after `delay`, on a new thread. It is called `Timer-1` and is as much a daemon as the calling thread;
+    /// [`Builder::start_timer`](super::Builder::start_timer) says otherwise.
+    ///
+    /// It fires no earlier than `delay` from now, and later by as much as the system needs to wake one thread and start
+    /// another. A delay beyond the clock's range is one of a year.
+    ///
+    /// # Panics
+    ///
+    /// If the system starts no more threads, or the process is ending.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    #[track_caller]
+    pub fn start(delay: Duration, f: impl FnOnce() + Send + 'static) -> Self {
+        match Builder::new().start_timer(delay, f) {
+            Ok(timer) => timer,
+            Err(error) => panic!("cannot start a timer: {error}"),
+        }
+    }
+
+    pub(super) fn begin(
+        run: Run<()>,
+        stack_size: Option<usize>,
+        delay: Duration,
+        f: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Self> {
+        let key = (later(Instant::now(), delay), run.record.ident);
+        registry().enter(&run.record)?;
+        let waiting = Waiting { run: run.clone(), stack_size, f };
+        registry().timers.add(key, waiting).inspect_err(|_| registry().leave(&run.record))?;
+        Ok(Self { thread: Thread::of_timer(run), key, cancelled: AtomicBool::new(false) })
+    }
+
+    /// Sees to it that the function does not run; whether it will not (Python's `cancel`). Who cancels it once more gets
+    /// the same answer.
+    ///
+    /// When it has been cancelled the timer has ended, and its function is dropped. When it is too late nothing changes:
+    /// the function has run, or runs.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn cancel(&self) -> bool {
+        let record = &self.thread.run.record;
+        if !record.is_of_this_process() {
+            return true;
+        }
+        let Some(Waiting { run, f, .. }) = registry().timers.take(&self.key) else {
+            return self.cancelled.load(Ordering::Acquire);
+        };
+        self.cancelled.store(true, Ordering::Release);
+        run.end(Ok(()));
+        // Last, for its destructor is the user's.
+        drop(f);
+        true
+    }
+
+    /// Waits until the function has run, or was kept from it (Python's `join`).
+    ///
+    /// # Errors
+    ///
+    /// [`Panicked`](super::Panicked): the function panicked. As for a thread, see [`Thread::join`](super::Thread::join).
+    ///
+    /// # Blocking
+    ///
+    /// Until then.
+    pub fn join(self) -> Result<(), Panicked> {
+        self.thread.join()
+    }
+
+    /// See [`ThreadRef::wait`].
+    ///
+    /// # Errors
+    ///
+    /// [`CannotWait::Itself`], in the function itself.
+    ///
+    /// # Blocking
+    ///
+    /// Until the function has run, or was kept from it.
+    pub fn wait(&self) -> Result<(), CannotWait> {
+        self.thread.wait()
+    }
+
+    /// Whether the function may run still, or runs (Python's `is_alive`).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.thread.is_alive()
+    }
+
+    /// The timer as a thread: its name and its numbers.
+    #[must_use]
+    pub fn thread(&self) -> ThreadRef {
+        self.thread.thread()
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timer").field(&self.thread).finish()
+    }
+}
