@@ -110,3 +110,10 @@ fn every_semantic_of_the_checklist_has_a_test() {
     println!("checklist: {} ids, {} open: {}", checklist::ids().len(), open.len(), open.join(" "));
     assert_none(&checklist::broken_by(&list, &tests));
 }
+
+#[test]
+fn the_readme_shows_a_model_that_is_checked() {
+    let example = read("loom-tests/tests/readme.rs");
+    let shown = format!("```rust\n{}```\n", papers::code(&example));
+    assert!(shown.contains("#[test]") && read("README.md").contains(&shown), "README.md does not show:\n{shown}");
+}

@@ -27,6 +27,11 @@ pub(crate) fn test_command(script: &str) -> Option<&str> {
     Some(line.strip_suffix("\"$@\"").unwrap_or(line).trim())
 }
 
+/// The code of a file, without the `//!` lines that say what it is.
+pub(crate) fn code(text: &str) -> &str {
+    text.find("\n\n").map_or("", |end| &text[end + 2..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +49,11 @@ mod tests {
     fn the_test_command_is_found() {
         assert_eq!(test_command("set -e\ncargo test --workspace \"$@\"\n"), Some("cargo test --workspace"));
         assert_eq!(test_command("cargo build\n"), None);
+    }
+
+    #[test]
+    fn the_code_of_a_file_is_found() {
+        assert_eq!(code("//! What.\n//! More.\n\nuse x;\n\nfn f() {}\n"), "use x;\n\nfn f() {}\n");
+        assert_eq!(code("//! What.\n"), "");
     }
 }
