@@ -7,6 +7,7 @@
 //! | locks, semaphores, events between threads | [`sync`] | `threading` |
 //! | threads, timers, values for each thread | [`thread`] | `threading` |
 //! | hand items from thread to thread | [`queue`] | `queue` |
+//! | functions that stop in the middle and go on later | [`coroutine`] | generators |
 //! | check code that uses the two in every interleaving | [`model`] | |
 //! | typed messages between processes | [`ipc`] | `multiprocessing.Pipe` |
 //! | run a function in another process | [`process`] | `multiprocessing.Process` |
@@ -25,6 +26,8 @@ pub mod model;
 pub mod queue;
 pub mod sync;
 
+#[cfg(all(feature = "coroutines", not(crewkit_loom)))]
+pub mod coroutine;
 #[cfg(all(feature = "threads", not(crewkit_loom)))]
 pub mod thread;
 

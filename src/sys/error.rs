@@ -3,6 +3,7 @@
 use std::io;
 
 /// Calls `op` again for as long as a signal interrupts it.
+#[cfg(feature = "processes")]
 pub(crate) fn retry<T>(mut op: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match op() {
@@ -22,6 +23,7 @@ pub(crate) fn during<T>(what: &'static str, result: Result<T, impl Into<io::Erro
 }
 
 /// The errno behind an error, also through [`during`].
+#[cfg(feature = "processes")]
 pub(crate) fn errno(error: &io::Error) -> Option<i32> {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<During>());
     inner.map_or_else(|| error.raw_os_error(), |during| errno(&during.source))
@@ -45,7 +47,7 @@ impl std::error::Error for During {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "processes"))]
 mod tests {
     use super::*;
     use nix::errno::Errno;

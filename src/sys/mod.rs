@@ -8,10 +8,16 @@
 //! * waits take a [`clock::Deadline`]: absolute, monotonic, rounded up.
 
 pub(crate) mod clock;
+#[cfg(all(any(feature = "coroutines", feature = "processes"), not(crewkit_loom)))]
+pub(crate) mod error;
+#[cfg(all(feature = "coroutines", not(crewkit_loom)))]
+pub(crate) mod fault;
 #[cfg(not(crewkit_loom))]
 pub(crate) mod futex;
 #[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
 pub(crate) mod generation;
+#[cfg(all(feature = "coroutines", not(crewkit_loom)))]
+pub(crate) mod stack;
 #[cfg(not(crewkit_loom))]
 pub(crate) mod thread;
 #[cfg(all(feature = "threads", not(crewkit_loom)))]
@@ -32,7 +38,6 @@ processes! {
     pub(crate) mod cpu;
     pub(crate) mod elf;
     pub(crate) mod epoll;
-    pub(crate) mod error;
     pub(crate) mod memory;
     pub(crate) mod poll;
     pub(crate) mod process;

@@ -1,0 +1,182 @@
+//! Memory for the stacks of coroutines: reserved in large regions, guarded stack by stack.
+//!
+//! Called by `coroutine` only. A guard is a range of a region whose touching is SIGSEGV. `MADV_GUARD_INSTALL` (Linux 6.13)
+//! marks it in the page tables, so a region stays one mapping however many stacks it has. Older kernels need
+//! `mprotect`, which cuts the region in two for each guard: then `vm.max_map_count` bounds the number of stacks.
+//!
+//! # Safety
+//!
+//! The invariants that the `SAFETY` comments cite:
+//!
+//! 1. A [`Region`] covers `bytes` bytes from `base`, mapped readable and writable, from its making to its drop; nobody
+//!    else maps, unmaps or protects anything in there.
+//! 2. Offsets are checked against the region before the kernel is called on them.
+
+#![expect(unsafe_code, reason = "maps memory and changes its protection")]
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::during;
+
+/// How guards are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guards {
+    /// By a mark in the page tables.
+    Marked,
+    /// By a mapping of its own for each.
+    Mapped,
+}
+
+/// What the kernel has said of `MADV_GUARD_INSTALL` so far. Set once and for good.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// How guards are made from now on.
+pub(crate) fn guards() -> Guards {
+    if REFUSED.load(Ordering::Relaxed) { Guards::Mapped } else { Guards::Marked }
+}
+
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+const PR_SET_VMA: libc::c_int = 0x5356_4d41;
+const PR_SET_VMA_ANON_NAME: libc::c_ulong = 0;
+
+const MAPPING: &str = "reserving memory for stacks";
+const MAPPING_WITHOUT_MARKS: &str = "reserving memory for stacks (this kernel has no MADV_GUARD_INSTALL, so each stack \
+                                     needs two mappings, and vm.max_map_count bounds their number)";
+const GUARDING: &str = "guarding a stack";
+const PROTECTING: &str = "guarding a stack by a mapping of its own, for want of MADV_GUARD_INSTALL (vm.max_map_count \
+                          bounds the number of mappings)";
+
+/// Private memory that has no pages until it is written to.
+#[derive(Debug)]
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Region {
+    /// Reserves `bytes` bytes, a number of whole pages.
+    pub(crate) fn map(bytes: usize) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+        // SAFETY: the kernel chooses an address that nobody uses.
+        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
+        let mapped = if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base.cast()) };
+        let base = during(if guards() == Guards::Marked { MAPPING } else { MAPPING_WITHOUT_MARKS }, mapped)?;
+        let base = NonNull::new(base).ok_or_else(|| io::Error::other("a mapping at address zero"))?;
+        let region = Self { base, bytes };
+        // With huge pages, which a system may be set to use everywhere, a stack would take 2 MiB. Where the kernel has
+        // none, the advice is an error and not needed.
+        let _ = region.advise(0, bytes, libc::MADV_NOHUGEPAGE);
+        let name = c"crewkit stacks".as_ptr();
+        // SAFETY: invariant 1; the name is a C string; a kernel without names for mappings answers EINVAL.
+        unsafe { libc::prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, base.as_ptr(), bytes, name) };
+        Ok(region)
+    }
+
+    /// The lowest address.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes any touch of `bytes` bytes at `offset` a SIGSEGV, for as long as the region lives.
+    pub(crate) fn guard(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        if guards() == Guards::Marked {
+            match self.advise(offset, bytes, MADV_GUARD_INSTALL) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => REFUSED.store(true, Ordering::Relaxed),
+                Err(error) => return during(GUARDING, Err(error)),
+            }
+        }
+        let start = self.at(offset, bytes);
+        // SAFETY: invariants 1 and 2.
+        let done = unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) };
+        during(PROTECTING, answer(done))
+    }
+
+    /// Gives the memory of `bytes` bytes at `offset` back: they read as zero, or, if `lazily`, as they do now until the
+    /// kernel is short of memory, and as zero from then on. Guards stay.
+    pub(crate) fn discard(&self, offset: usize, bytes: usize, lazily: bool) {
+        let advice = if lazily { libc::MADV_FREE } else { libc::MADV_DONTNEED };
+        // Where it is refused (locked memory), the memory is kept, and nothing else is lost.
+        let _ = self.advise(offset, bytes, advice);
+    }
+
+    fn advise(&self, offset: usize, bytes: usize, advice: libc::c_int) -> io::Result<()> {
+        let start = self.at(offset, bytes);
+        // SAFETY: invariants 1 and 2; whoever asks to have the contents discarded has no use for them.
+        answer(unsafe { libc::madvise(start.cast(), bytes, advice) })
+    }
+
+    fn at(&self, offset: usize, bytes: usize) -> *mut u8 {
+        assert!(offset <= self.bytes && bytes <= self.bytes - offset, "{bytes} bytes at {offset} of {}", self.bytes);
+        self.base.as_ptr().wrapping_add(offset)
+    }
+}
+
+fn answer(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: invariant 1; the owner has no stack of it in use any more.
+        let done = unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+        debug_assert_eq!(done, 0, "unmapping a whole mapping of one's own cannot fail");
+    }
+}
+
+/// The size of a page.
+pub(crate) fn page() -> usize {
+    // SAFETY: sysconf reads nothing of ours.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Maps of this process that begin in a region.
+    fn mappings(region: &Region) -> usize {
+        let start = region.base().as_ptr() as usize;
+        let begins = |line: &str| usize::from_str_radix(line.split('-').next()?, 16).ok();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter_map(begins).filter(|at| (start..start + region.bytes()).contains(at)).count()
+    }
+
+    #[test]
+    fn guards_cost_no_mapping_where_the_kernel_can_mark_pages() {
+        let region = Region::map(64 * page()).unwrap();
+        let before = mappings(&region);
+        for stack in 0..8 {
+            region.guard(8 * stack * page(), page()).unwrap();
+        }
+        match guards() {
+            Guards::Marked => assert_eq!(mappings(&region), before),
+            Guards::Mapped => assert!(mappings(&region) >= before + 15),
+        }
+    }
+
+    #[test]
+    fn what_is_discarded_reads_as_zero() {
+        let region = Region::map(2 * page()).unwrap();
+        // SAFETY: in the region, which is writable.
+        unsafe { region.base().write(7) };
+        region.discard(0, page(), false);
+        // SAFETY: as above.
+        assert_eq!(unsafe { region.base().read() }, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes at")]
+    fn a_range_outside_is_refused() {
+        let region = Region::map(page()).unwrap();
+        region.discard(page(), page(), false);
+    }
+}
