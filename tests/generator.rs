@@ -137,7 +137,7 @@ fn close_in_each_state() {
     generator.send(()).unwrap();
     assert_eq!(generator.close().unwrap(), None, "it handed the close on");
 
-    let generator: Generator<i32> = generator!(|y| { y.yield_(1).or_else(|_| Err(Problem("while closing").into())) });
+    let generator: Generator<i32> = generator!(|y| y.yield_(1).map_err(|_| Problem("while closing").into()));
     generator.send(()).unwrap();
     assert_eq!(problem(generator.close()), Problem("while closing"));
 }
@@ -258,7 +258,8 @@ fn an_iterator_does_not_hide_an_error() {
 fn large_bodies_values_and_results_travel() {
     // Unoptimised code copies them so often that the smallest stack would not do.
     let body = [7_u8; 4096];
-    let generator = Builder::new().stack(StackSize::Large)
+    let generator = Builder::new()
+        .stack(StackSize::Large)
         .generator(move |y, first: [u64; 100]| {
             let second = y.yield_([first[99]; 200])?;
             Ok([second[0] + u64::from(body[4095]); 300])

@@ -6,6 +6,7 @@ use std::any::type_name;
 use std::borrow::Cow;
 use std::io;
 
+use super::engine::Engine;
 use super::error::Interrupt;
 use super::generator::Generator;
 use super::stack::{Stack, StackSize};
@@ -76,7 +77,7 @@ impl Builder {
 
     /// # Safety
     ///
-    /// As for `Generator::on`.
+    /// As for `Engine::on`.
     #[inline]
     pub(super) unsafe fn generator_unchecked<Y, R, T, F>(self, scoped: bool, body: F) -> io::Result<Generator<Y, R, T>>
     where
@@ -88,10 +89,10 @@ impl Builder {
         }
         let name = self.name.unwrap_or(Cow::Borrowed(type_name::<F>()));
         // SAFETY: passed on.
-        let generator = unsafe { Generator::on(stack, name, scoped, body) };
+        let engine = unsafe { Engine::on(stack, name, scoped, body) };
         if self.measured {
-            generator.measure_from_now();
+            engine.measure_from_now();
         }
-        Ok(generator)
+        Ok(Generator::new_on(engine))
     }
 }

@@ -1,37 +1,19 @@
 //! Generator: a body that gives values one by one, and takes values back.
 //!
 //! `README.md` of this folder has the states, who owns the stack in each, and what every way to end does.
-//!
-//! # Safety
-//!
-//! The invariants that the `SAFETY` comments cite:
-//!
-//! 1. The fiber is there until `state` is `Finished`, and is dropped when that is set.
-//! 2. It is touched by whoever sets `state` to `Running`, until that is set to something else, and by nobody meanwhile.
-//! 3. A fiber that suspends has yielded a value, unless the header says that it is stuck.
-//! 4. Bodies are `'static`, or the generator is in a [`scope`](super::scope) that ends it before what the body borrows.
 
-#![expect(unsafe_code, reason = "owns a fiber, and lets those who share it reach it")]
-
-use std::any::Any;
-use std::borrow::Cow;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::mem::{ManuallyDrop, MaybeUninit};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::thread::panicking;
 
 use super::builder::Builder;
+use super::engine::{Engine, outcome, result};
 use super::error::{GenError, Interrupt};
-use super::fiber::{End, Fiber, Turn};
+use super::fiber::Turn;
 use super::protocol::{Coroutine, State, Step};
-use super::stack::{Header, Stack, used};
-use super::yielder::{Command, Unwinding, Yielder};
-
-type Body<Y, R, T> = Fiber<Command<R>, MaybeUninit<Y>, Result<T, Interrupt>>;
+use super::yielder::{Command, Yielder};
 
 /// A function on a stack of its own that yields values of `Y`, is resumed with values of `R`, and returns a `T`: Python's
 /// generator.
@@ -89,22 +71,10 @@ type Body<Y, R, T> = Fiber<Command<R>, MaybeUninit<Y>, Result<T, Interrupt>>;
 /// let generator = Generator::new(|y, ()| y.yield_(&local));
 /// ```
 pub struct Generator<Y, R = (), T = ()> {
-    state: Cell<State>,
-    fiber: UnsafeCell<ManuallyDrop<Body<Y, R, T>>>,
+    engine: Engine<Y, R, T>,
     /// What the body returned to an iterator.
     returned: Cell<Option<T>>,
-    name: Cow<'static, str>,
-    /// The part of the stack that was used, if that is measured.
-    used: Cell<Option<usize>>,
-    /// The body borrows, so it must have ended when this is dropped.
-    scoped: bool,
 }
-
-/// Bodies larger than this go to the heap: corosensei takes at most 1 KiB along to the new stack.
-const MOST_ON_STACK: usize = 512;
-
-/// How often a body that goes on yielding is unwound before it is left alone.
-const UNWINDINGS: usize = 16;
 
 impl<Y: 'static, R: 'static, T: 'static> Generator<Y, R, T> {
     /// A generator with a stack of the default size.
@@ -139,57 +109,8 @@ impl<Y: 'static, R: 'static, T: 'static> Generator<Y, R, T> {
 }
 
 impl<Y, R, T> Generator<Y, R, T> {
-    /// # Safety
-    ///
-    /// What `body`, `Y`, `R` and `T` borrow outlives the process, or `scoped` is set, and the generator is dropped before
-    /// what they borrow ends.
-    #[inline]
-    pub(super) unsafe fn on<F>(stack: Stack, name: Cow<'static, str>, scoped: bool, body: F) -> Self
-    where
-        F: FnOnce(&Yielder<Y, R>, R) -> Result<T, Interrupt>,
-    {
-        if size_of::<F>() > MOST_ON_STACK {
-            let body = Box::new(body);
-            // SAFETY: passed on.
-            return unsafe { Self::on_small(stack, name, scoped, move |y: &_, first| body(y, first)) };
-        }
-        // SAFETY: passed on.
-        unsafe { Self::on_small(stack, name, scoped, body) }
-    }
-
-    /// # Safety
-    ///
-    /// As for `on`.
-    #[inline]
-    unsafe fn on_small<F>(stack: Stack, name: Cow<'static, str>, scoped: bool, body: F) -> Self
-    where
-        F: FnOnce(&Yielder<Y, R>, R) -> Result<T, Interrupt>,
-    {
-        stack.begin(ptr::from_ref(&*name));
-        let root = move |link, command| {
-            let yielder = Yielder::new(link);
-            let end = catch_unwind(AssertUnwindSafe(|| match command {
-                Command::Send(first) => body(&yielder, first),
-                _ => {
-                    drop(body);
-                    Err(Interrupt::Close)
-                }
-            }));
-            match end {
-                Err(payload) if payload.is::<Unwinding>() => Ok(Err(yielder.unwound())),
-                end => end,
-            }
-        };
-        // SAFETY: the yielder, and the link in it, end with this root; the rest says the caller.
-        let fiber = unsafe { Fiber::new(stack, root) };
-        Self {
-            state: Cell::new(State::Created),
-            fiber: UnsafeCell::new(ManuallyDrop::new(fiber)),
-            returned: Cell::new(None),
-            name,
-            used: Cell::new(None),
-            scoped,
-        }
+    pub(super) fn new_on(engine: Engine<Y, R, T>) -> Self {
+        Self { engine, returned: Cell::new(None) }
     }
 
     /// Resumes the body with a value, which its `yield_` returns, and runs it to its next `yield_` or its end: Python's
@@ -205,12 +126,8 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// When the body panics, with its payload.
     #[inline]
     pub fn send(&self, value: R) -> Result<Step<Y, T>, GenError> {
-        if !matches!(self.state.get(), State::Created | State::Suspended) || panicking() {
-            return Err(self.busy());
-        }
-        match self.resume(Command::Send(value)) {
-            // SAFETY: invariant 3; nothing that follows from a sent value leaves a body stuck.
-            Turn::Suspended(value) => Ok(Step::Yield(unsafe { value.assume_init() })),
+        match self.engine.send(value)? {
+            Turn::Suspended(value) => Ok(Step::Yield(value)),
             Turn::Ended(end) => result(end).map(Step::Return),
         }
     }
@@ -240,12 +157,12 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// When the body panics, with its payload.
     pub fn throw(&self, interrupt: impl Into<Interrupt>) -> Result<Step<Y, T>, GenError> {
         let interrupt = interrupt.into();
-        if self.state.get() == State::Running || panicking() {
-            return Err(self.busy());
+        if self.engine.state() == State::Running || panicking() {
+            return Err(self.engine.busy());
         }
-        let turn = match self.state.get() {
-            State::Suspended => self.interrupt(Command::Interrupt(interrupt)),
-            State::Created => return self.discard().and_then(|()| Err(outcome(interrupt))),
+        let turn = match self.engine.state() {
+            State::Suspended => self.engine.interrupt(Command::Interrupt(interrupt)),
+            State::Created => return self.engine.discard().and_then(|()| Err(outcome(interrupt))),
             State::Running | State::Finished => return Err(outcome(interrupt)),
         };
         match turn {
@@ -266,11 +183,11 @@ impl<Y, R, T> Generator<Y, R, T> {
     ///
     /// When the body panics, with its payload.
     pub fn close(&self) -> Result<Option<T>, GenError> {
-        match self.state.get() {
+        match self.engine.state() {
             State::Finished => Ok(None),
             State::Running => Err(GenError::AlreadyExecuting),
-            State::Created => self.discard().map(|()| None),
-            State::Suspended => match self.interrupt(Command::Interrupt(Interrupt::Close)) {
+            State::Created => self.engine.discard().map(|()| None),
+            State::Suspended => match self.engine.interrupt(Command::Interrupt(Interrupt::Close)) {
                 Turn::Suspended(_) => Err(GenError::IgnoredClose),
                 Turn::Ended(end) => match result(end) {
                     Ok(value) => Ok(Some(value)),
@@ -284,12 +201,12 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// Where it stands: Python's `inspect.getgeneratorstate`.
     #[inline]
     pub fn state(&self) -> State {
-        self.state.get()
+        self.engine.state()
     }
 
     /// The name that is told when the stack overflows: the body's type, unless the [`Builder`] gave another.
     pub fn name(&self) -> &str {
-        &self.name
+        self.engine.name()
     }
 
     /// Takes what the body returned while it was used as an iterator: Python's `StopIteration.value`.
@@ -308,11 +225,7 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stack_used(&self) -> Option<usize> {
-        self.used.get()?;
-        if matches!(self.state.get(), State::Created | State::Suspended) {
-            self.measure();
-        }
-        self.used.get()
+        self.engine.stack_used()
     }
 
     /// Iterates over `Ok` of what is yielded, and the error that the body ends with, if it does.
@@ -344,154 +257,6 @@ impl<Y, R, T> Generator<Y, R, T> {
         })
         .fuse()
     }
-
-    pub(super) fn measure_from_now(&self) {
-        self.used.set(Some(0));
-    }
-
-    /// Runs the body to its next turn. Its state is `Created` or `Suspended`.
-    #[inline]
-    fn resume(&self, command: Command<R>) -> Turn<MaybeUninit<Y>, Result<T, Interrupt>> {
-        self.state.set(State::Running);
-        // SAFETY: invariants 1 and 2.
-        let fiber = unsafe { &mut *self.fiber.get() };
-        let turn = fiber.resume(command);
-        match turn {
-            Turn::Suspended(_) => self.state.set(State::Suspended),
-            Turn::Ended(_) => self.finish(),
-        }
-        turn
-    }
-
-    /// As `resume`, with what is not a value, which may leave the body stuck.
-    #[cold]
-    fn interrupt(&self, command: Command<R>) -> Turn<Y, Result<T, Interrupt>> {
-        let header = self.header();
-        // SAFETY: invariant 1.
-        unsafe { header.as_ref() }.closing_in_panic.set(panicking());
-        match self.resume(command) {
-            Turn::Ended(end) => Turn::Ended(end),
-            // SAFETY: it is suspended, so its stack is in use.
-            Turn::Suspended(_) if unsafe { header.as_ref() }.stuck.get() => {
-                self.abandon();
-                Turn::Ended(Ok(Err(Interrupt::Close)))
-            }
-            // SAFETY: invariant 3.
-            Turn::Suspended(value) => Turn::Suspended(unsafe { value.assume_init() }),
-        }
-    }
-
-    fn header(&self) -> NonNull<Header> {
-        // SAFETY: invariants 1 and 2: it is neither finished nor running.
-        unsafe { &*self.fiber.get() }.header()
-    }
-
-    /// Drops the body, which has not begun.
-    #[cold]
-    fn discard(&self) -> Result<(), GenError> {
-        match self.interrupt(Command::Discard) {
-            Turn::Ended(Ok(_)) | Turn::Suspended(_) => Ok(()),
-            Turn::Ended(Err(payload)) => Err(raise(payload)),
-        }
-    }
-
-    /// Lets go of the fiber, which has ended or will never be resumed.
-    #[inline]
-    fn finish(&self) {
-        if self.used.get().is_some() {
-            self.measure();
-        }
-        self.state.set(State::Finished);
-        // SAFETY: invariants 1 and 2.
-        let fiber = unsafe { &mut *self.fiber.get() };
-        // SAFETY: invariant 1: nobody looks at it any more.
-        unsafe { ManuallyDrop::drop(fiber) };
-    }
-
-    /// Leaves a suspended body as it is, for ever.
-    fn abandon(&self) {
-        if self.scoped {
-            eprintln!(
-                "crewkit: generator '{}' did not end with its scope, and what it borrows does: aborting",
-                self.name
-            );
-            std::process::abort();
-        }
-        self.finish();
-    }
-
-    #[cold]
-    fn measure(&self) {
-        // SAFETY: invariant 1; it is painted, because `used` is there, and does not run, or not any more.
-        self.used.set(Some(unsafe { used(self.header()) }));
-    }
-
-    /// Why it cannot be resumed.
-    #[cold]
-    fn busy(&self) -> GenError {
-        match self.state.get() {
-            State::Running => GenError::AlreadyExecuting,
-            State::Finished => GenError::Finished,
-            State::Created | State::Suspended => GenError::Panicking,
-        }
-    }
-}
-
-/// What a body's end means for whoever resumed it.
-#[inline]
-fn result<T>(end: End<Result<T, Interrupt>>) -> Result<T, GenError> {
-    match end {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(interrupt)) => Err(outcome(interrupt)),
-        Err(payload) => Err(raise(payload)),
-    }
-}
-
-fn outcome(interrupt: Interrupt) -> GenError {
-    match interrupt {
-        Interrupt::Close => GenError::Finished,
-        Interrupt::Error(error) => GenError::Thrown(error),
-    }
-}
-
-/// Goes on with a body's panic, unless the thread panics already: a second one would end the process.
-#[cold]
-fn raise(payload: Box<dyn Any + Send>) -> GenError {
-    if panicking() { GenError::Panicking } else { resume_unwind(payload) }
-}
-
-impl<Y, R, T> Drop for Generator<Y, R, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.state.get() != State::Finished {
-            self.end();
-        }
-    }
-}
-
-impl<Y, R, T> Generator<Y, R, T> {
-    /// One close, then a bounded number of unwindings, then it is left where it is.
-    #[cold]
-    fn end(&mut self) {
-        let mut command = match self.state.get() {
-            State::Created => Command::Discard,
-            State::Suspended => Command::Interrupt(Interrupt::Close),
-            // Whoever resumed it borrows it, so it is not dropped.
-            State::Running | State::Finished => return,
-        };
-        for _ in 0..=UNWINDINGS {
-            match self.interrupt(command) {
-                Turn::Ended(Ok(_)) => return,
-                Turn::Ended(Err(payload)) => return drop(raise(payload)),
-                Turn::Suspended(value) => drop(value),
-            }
-            if cfg!(panic = "abort") {
-                break;
-            }
-            command = Command::Unwind;
-        }
-        self.abandon();
-    }
 }
 
 /// `None` at the end. A body that may fail is better iterated over by [`results`](Generator::results).
@@ -519,7 +284,7 @@ impl<Y, T> Iterator for &Generator<Y, (), T> {
 fn no_item<Y, T>(generator: &Generator<Y, (), T>, error: GenError) -> Option<Y> {
     match error {
         GenError::Finished => None,
-        error => panic!("generator '{}', used as an iterator: {error}", generator.name),
+        error => panic!("generator '{}', used as an iterator: {error}", generator.name()),
     }
 }
 
@@ -568,6 +333,9 @@ speaks_the_protocol!(Generator<Y, R, T>, &Generator<Y, R, T>, Rc<Generator<Y, R,
 
 impl<Y, R, T> fmt::Debug for Generator<Y, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generator").field("name", &self.name).field("state", &self.state.get()).finish_non_exhaustive()
+        f.debug_struct("Generator")
+            .field("name", &self.name())
+            .field("state", &self.engine.state())
+            .finish_non_exhaustive()
     }
 }

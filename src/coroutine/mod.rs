@@ -20,6 +20,7 @@
 //! yield from inside a function of C that cannot be unwound: a generator that is dropped there may have to be.
 
 mod builder;
+mod engine;
 mod error;
 mod fiber;
 mod generator;

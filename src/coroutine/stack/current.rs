@@ -3,6 +3,13 @@
 //! Two readers: a yielder, which must switch away from its own coroutine and from no other, and the handler of SIGSEGV,
 //! which asks whether a fault hit the guard of the running stack. The word is a thread-local without a destructor, so
 //! it can be read at any time, in a signal handler and while the thread ends.
+//!
+//! # Safety
+//!
+//! The word is null or the header of a stack that is in use: whoever sets it owns the stack, and resets the word before it
+//! gives the stack back.
+
+#![expect(unsafe_code, reason = "reads the header of the running stack")]
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
