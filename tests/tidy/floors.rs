@@ -131,7 +131,7 @@ mod tests {
         {
             assert!(modules.contains(&(module.to_owned(), floor)), "{modules:?}");
         }
-        assert_eq!(modules.len(), 13, "{modules:?}");
+        assert_eq!(modules.len(), 14, "{modules:?}");
     }
 
     #[test]
