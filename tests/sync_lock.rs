@@ -262,3 +262,21 @@ fn guards_stay_in_their_thread_and_are_shared_as_their_value_is() {
     is_sync::<LockGuard<'_, u8>>();
     is_sync::<Lock<std::cell::Cell<u8>>>();
 }
+
+/// All other tests here use threads of std, too; this one looks at what crewkit knows of them.
+#[cfg(feature = "threads")]
+#[test]
+fn lk12_threads_from_elsewhere_use_it_and_leave_nothing_behind() {
+    let lock = Lock::new(0);
+    let before = crewkit::thread::enumerate();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let mut count = lock.lock();
+                *count += 1;
+                assert_eq!(crewkit::thread::enumerate(), before);
+            });
+        }
+    });
+    assert_eq!((lock.into_inner(), crewkit::thread::enumerate()), (20, before));
+}
