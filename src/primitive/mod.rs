@@ -2,8 +2,9 @@
 //!
 //! | Piece | On the machine | In a model (`--cfg crewkit_loom`) |
 //! |---|---|---|
-//! | [`AtomicUsize`], [`AtomicU64`] | std | loom |
+//! | [`AtomicUsize`], [`AtomicU32`], [`AtomicU64`], [`UnsafeCell`] | std | loom |
 //! | [`Mutex`] | parking_lot (**so its own code is not modelled**) | loom's |
+//! | [`Latch`] | `latch.rs` | loom's mutex; `latch.rs` has a model of its own |
 //! | [`Futex`](platform::Futex) | futex(2) | a loom mutex and condition variable around the word |
 //! | thread-local values, [`thread`](platform::thread) | std | loom |
 //! | [`Spin`] | pauses, then yields | never spins: a model has no "a little later" |
@@ -23,6 +24,8 @@
 //! loom's own mutex stands for parking_lot's; both only promise exclusion and release-acquire order.
 
 mod identity;
+#[cfg(not(crewkit_loom))]
+mod latch;
 mod park;
 mod spin;
 mod wait_list;
@@ -36,10 +39,14 @@ mod platform;
 mod platform;
 
 pub(crate) use identity::Identity;
+#[cfg(not(crewkit_loom))]
+pub(crate) use latch::{Latch, LatchGuard};
 #[cfg(test)]
 pub(crate) use park::foreign;
 pub(crate) use park::{Park, current};
-pub(crate) use platform::{AtomicU64, AtomicUsize, Mutex, MutexGuard, has_passed};
+pub(crate) use platform::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, UnsafeCell, has_passed};
+#[cfg(crewkit_loom)]
+pub(crate) use platform::{Latch, LatchGuard};
 pub(crate) use spin::Spin;
 pub(crate) use wait_list::{Calls, Left, Place, WaitList};
 pub(crate) use waiting::{Lined, Waiting};

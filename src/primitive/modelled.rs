@@ -5,6 +5,7 @@ use crate::sys::clock::Deadline;
 use std::cell::Cell;
 use std::sync::{PoisonError, TryLockError};
 
+pub(crate) use loom::cell::UnsafeCell;
 pub(crate) use loom::hint;
 pub(crate) use loom::sync::MutexGuard;
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
@@ -51,6 +52,10 @@ impl<T> Mutex<T> {
         }
     }
 }
+
+/// A latch that is waited for without a loop, which would be too many interleavings: `latch.rs` has a model of its own.
+pub(crate) type Latch<T> = Mutex<T>;
+pub(crate) type LatchGuard<'a, T> = MutexGuard<'a, T>;
 
 /// A word that one thread can sleep on. The mutex is the kernel's bucket lock: under it the word is compared and the
 /// sleeper enlisted, and a waker, which has changed the word before, takes it too.

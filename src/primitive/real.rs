@@ -10,6 +10,29 @@ pub(crate) use std::hint;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use std::thread_local;
 
+/// Memory that its owner's protocol guards, not the compiler: std's cell with loom's signature.
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    #[inline]
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Lends a pointer for reading.
+    #[inline]
+    pub(crate) fn with<R>(&self, access: impl FnOnce(*const T) -> R) -> R {
+        access(self.0.get())
+    }
+
+    /// Lends a pointer for reading and writing.
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+        access(self.0.get())
+    }
+}
+
 thread_local! {
     /// Who waits on this thread, once somebody asked.
     pub(super) static WAITER: Cell<Option<Identity>> = const { Cell::new(None) };
@@ -17,7 +40,7 @@ thread_local! {
 
 /// Threads, under the names that a model has too.
 pub(crate) mod thread {
-    pub(crate) use std::thread::yield_now;
+    pub(crate) use std::thread::{sleep, yield_now};
 }
 
 /// Whether a wait until `deadline` is over.
