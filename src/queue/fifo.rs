@@ -1,14 +1,13 @@
 //! `Queue`: first in, first out, as Python's `queue.Queue`.
 
-use super::locked::Locked;
+use super::segmented::Segmented;
 use super::surface::surface;
 use super::{GetError, Iter, PutError, Shutdown, Task, TooManyTaskDone, TryIter};
 use crate::sys::clock::Deadline;
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-type Core<T> = Locked<VecDeque<T>>;
+type Core<T> = Segmented<T>;
 
 /// A queue of items that any number of threads put and get: Python's `queue.Queue`.
 ///

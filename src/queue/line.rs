@@ -25,6 +25,11 @@ impl Line {
         self.waiting + self.coming
     }
 
+    /// Whether somebody waits who was not called.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     pub(super) fn enlist(&mut self, parker: Arc<dyn Park>) -> Place {
         self.waiting += 1;
         self.list.enlist(parker, ())

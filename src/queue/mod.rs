@@ -3,6 +3,7 @@
 //! | Which one do I want? | Type | Python's name |
 //! |---|---|---|
 //! | first in, first out | [`Queue`] | `queue.Queue` |
+//! | first in, first out, without limit and task counts | [`SimpleQueue`] | `queue.SimpleQueue` |
 //! | last in, first out | [`LifoQueue`] | `queue.LifoQueue` |
 //! | smallest first | [`PriorityQueue`] | `queue.PriorityQueue` |
 //! | the first of several queues that has something | [`select()`] | |
@@ -13,6 +14,8 @@
 //! so: batches, `clear`, `join_timeout`, [`Task`], `select`. Between processes use the types of the same names in
 //! `crewkit::ipc`.
 
+mod discarded;
+mod ends;
 mod error;
 mod fifo;
 mod heap;
@@ -20,9 +23,13 @@ mod inside;
 mod iter;
 mod lifo;
 mod line;
+mod list;
 mod locked;
 mod priority;
+mod segment;
+mod segmented;
 mod select;
+mod simple;
 mod store;
 mod surface;
 mod task;
@@ -37,6 +44,7 @@ pub use iter::{Iter, TryIter};
 pub use lifo::LifoQueue;
 pub use priority::PriorityQueue;
 pub use select::{Selectable, select};
+pub use simple::SimpleQueue;
 pub use task::Task;
 
 /// What happens to the items that are in a queue when it is shut down.

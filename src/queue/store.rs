@@ -1,7 +1,5 @@
 //! What a queue keeps its items in, which decides the order in which they come out.
 
-use std::collections::VecDeque;
-
 /// Items under a queue's mutex.
 pub(super) trait Store: Default {
     type Item;
@@ -19,34 +17,6 @@ pub(super) trait Store: Default {
 
     /// The next item.
     fn peek(&self) -> Option<&Self::Item>;
-}
-
-/// First in, first out.
-impl<T> Store for VecDeque<T> {
-    type Item = T;
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    #[inline]
-    fn push(&mut self, slot: &mut Option<T>) {
-        self.extend(slot.take());
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<T> {
-        self.pop_front()
-    }
-
-    fn pop_many(&mut self, max: usize, got: &mut Vec<T>) {
-        let count = (max - got.len()).min(self.len());
-        got.extend(self.drain(..count));
-    }
-
-    fn peek(&self) -> Option<&T> {
-        self.front()
-    }
 }
 
 /// Last in, first out.

@@ -73,6 +73,11 @@ impl Lines {
         }
     }
 
+    /// Whether somebody waits to get, to put and to join who was not called.
+    pub(super) fn are_waiting(&self) -> [bool; 3] {
+        [&self.getters, &self.putters, &self.joiners].map(Line::is_waiting)
+    }
+
     /// How many threads wait to get, to put and to join, called or not.
     pub(super) fn lengths(&self) -> [usize; 3] {
         [&self.getters, &self.putters, &self.joiners].map(Line::len)

@@ -10,8 +10,10 @@ mod asleep;
 mod fifo;
 mod item;
 mod lifo;
+mod memory;
 mod priority;
 mod select;
+mod simple;
 
 use crewkit::queue::{GetError, PutError};
 use std::time::Duration;
