@@ -148,6 +148,36 @@ fn output_and_error_go_where_they_are_sent() {
     assert_eq!(process.unwrap().join().unwrap(), "/dev/null");
 }
 
+#[cfg(feature = "threads")]
+#[test]
+fn th10_a_process_waits_for_its_threads_before_it_leaves() {
+    use crewkit::thread;
+    for method in METHODS {
+        let (mut reader, stdout) = std::io::pipe().expect("a pipe");
+        let process = Builder::new().start_method(method).stdout(stdout).spawn(
+            |()| {
+                thread::at_exit(|| println!("callback")).expect("the process is not ending");
+                let waited_for = || {
+                    thread::main().wait().expect("not the main thread");
+                    println!("thread");
+                };
+                drop(thread::spawn(waited_for));
+                let daemon = thread::Builder::new().daemon(true).spawn(|| {
+                    loop {
+                        std::thread::park();
+                    }
+                });
+                daemon.expect("a thread").is_daemon()
+            },
+            (),
+        );
+        assert!(process.expect("a start").join().expect("a result"));
+        let mut output = String::new();
+        reader.read_to_string(&mut output).expect("the process has ended");
+        assert_eq!(output, "callback\nthread\n", "{method:?}");
+    }
+}
+
 /// The line about a panic has no reader: the panic is told all the same.
 #[test]
 fn a_panic_is_told_although_nobody_reads_standard_error() {

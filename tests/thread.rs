@@ -152,13 +152,19 @@ fn th3_many_may_wait_for_one_thread() {
 
 #[test]
 fn th4_a_thread_that_was_waited_for_is_not_listed() {
-    for _ in 0..500 {
+    for _ in 0..150 {
         let thread = thread::spawn(|| ());
         thread.wait().unwrap();
         assert!(!is_listed(&thread.thread()) && !thread.is_alive());
         let thread = thread::spawn(|| ());
         let seen = thread.thread();
         thread.join().unwrap();
+        assert!(!is_listed(&seen));
+        // Seen at the very moment.
+        let seen = thread::spawn(|| ()).thread();
+        while seen.is_alive() {
+            std::hint::spin_loop();
+        }
         assert!(!is_listed(&seen));
     }
 }
@@ -171,6 +177,17 @@ fn th5_a_failed_start_leaves_no_trace() {
     assert!(error.raw_os_error().is_some(), "{error}");
     assert!(weak.upgrade().is_none(), "the function was dropped");
     assert!(thread::enumerate().iter().all(|thread| thread.name() != "never"));
+
+    struct Nasty;
+    impl Drop for Nasty {
+        fn drop(&mut self) {
+            panic!("as expected");
+        }
+    }
+    let nasty = Nasty;
+    let builder = Builder::new().name("nasty").stack_size(usize::MAX >> 2);
+    assert!(catch_unwind(|| builder.spawn(move || drop(nasty))).is_err());
+    assert!(thread::enumerate().iter().all(|thread| thread.name() != "nasty"));
 }
 
 #[test]

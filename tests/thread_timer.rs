@@ -192,4 +192,15 @@ fn a_timer_that_finds_no_thread_says_so() {
     let timer = Builder::new().stack_size(usize::MAX >> 2).start_timer(Duration::ZERO, || ()).unwrap();
     let error = timer.join().unwrap_err();
     assert_eq!(error.cause(), thread::Cause::NoThread, "{error}");
+
+    struct Nasty;
+    impl Drop for Nasty {
+        fn drop(&mut self) {
+            panic!("as expected");
+        }
+    }
+    let nasty = Nasty;
+    let timer = Builder::new().stack_size(usize::MAX >> 2).start_timer(Duration::ZERO, move || drop(nasty)).unwrap();
+    assert_eq!(timer.join().unwrap_err().cause(), thread::Cause::NoThread);
+    Timer::start(Duration::ZERO, || ()).join().unwrap();
 }

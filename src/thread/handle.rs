@@ -103,8 +103,9 @@ impl Builder {
         T: Send + 'static,
     {
         let run = Run::new(self.record(Origin::Started, function_name(type_name::<F>(), size_of::<F>())));
-        registry().enter(&run.record)?;
-        let handle = run.start(self.stack_size, f).inspect_err(|_| registry().leave(&run.record))?;
+        let starting = registry().enter(&run.record)?;
+        let handle = run.start(self.stack_size, f)?;
+        starting.started();
         Ok(Thread { run, handle: Some(handle) })
     }
 

@@ -89,8 +89,8 @@ impl Registry {
         Self { generation, state: Mutex::new(state), timers: Schedule::new(), next: OnceLock::new() }
     }
 
-    /// Lists a thread that is about to be started.
-    pub(super) fn enter(&self, record: &Arc<Record>) -> io::Result<()> {
+    /// Lists a thread that is about to be started; it is taken off again unless that succeeds.
+    pub(super) fn enter(&self, record: &Arc<Record>) -> io::Result<Starting> {
         let mut state = self.state.lock();
         if state.phase == Phase::Closed {
             return Err(io::Error::other(ShuttingDown));
@@ -99,7 +99,7 @@ impl Registry {
             state.hook()?;
         }
         state.threads.insert(record.ident, Arc::clone(record));
-        Ok(())
+        Ok(Starting(Some(Arc::clone(record))))
     }
 
     /// Lists a thread that was started elsewhere.
@@ -187,6 +187,25 @@ impl State {
             self.hooked = true;
         }
         Ok(())
+    }
+}
+
+/// A thread that is listed and not started yet. Dropped without being started, also in an unwinding, it ends.
+#[must_use = "dropping this ends the thread"]
+pub(super) struct Starting(Option<Arc<Record>>);
+
+impl Starting {
+    /// The thread runs, or will, and takes itself off the list.
+    pub(super) fn started(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(record) = self.0.take() {
+            registry().leave(&record);
+        }
     }
 }
 

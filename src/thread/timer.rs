@@ -22,6 +22,7 @@ use crate::primitive::Mutex;
 use crate::sync::Event;
 use crate::sys::clock::later;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -107,7 +108,9 @@ impl Schedule {
 impl Waiting {
     fn fire(self) {
         let Self { run, stack_size, f } = self;
-        if let Err(error) = run.start(stack_size, f) {
+        // If it is not started the function is dropped, whose destructor is the user's. std prints its panic.
+        let started = catch_unwind(AssertUnwindSafe(|| run.start(stack_size, f)));
+        if let Err(error) = started.unwrap_or_else(|_| Err(io::ErrorKind::OutOfMemory.into())) {
             let why =
                 Panicked::without_panic(Cause::NoThread, &format!("no thread for the timer that is due: {error}"));
             report(&ThreadRef(Arc::clone(&run.record)), &why);
@@ -165,9 +168,9 @@ impl Timer {
         f: Box<dyn FnOnce() + Send>,
     ) -> io::Result<Self> {
         let key = (later(Instant::now(), delay), run.record.ident);
-        registry().enter(&run.record)?;
-        let waiting = Waiting { run: run.clone(), stack_size, f };
-        registry().timers.add(key, waiting).inspect_err(|_| registry().leave(&run.record))?;
+        let starting = registry().enter(&run.record)?;
+        registry().timers.add(key, Waiting { run: run.clone(), stack_size, f })?;
+        starting.started();
         Ok(Self { thread: Thread::of_timer(run), key, cancelled: AtomicBool::new(false) })
     }
 
