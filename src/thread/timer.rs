@@ -141,7 +141,7 @@ pub struct Timer {
 
 impl Timer {
     /// Runs `f` after `delay`, on a new thread. It is called `Timer-1` and is as much a daemon as the calling thread;
-    /// [`Builder::start_timer`](super::Builder::start_timer) says otherwise.
+    /// [`Builder::start_timer`] says otherwise.
     ///
     /// It fires no earlier than `delay` from now, and later by as much as the system needs to wake one thread and start
     /// another. A delay beyond the clock's range is one of a year.
@@ -202,7 +202,7 @@ impl Timer {
     ///
     /// # Errors
     ///
-    /// [`Panicked`](super::Panicked): the function panicked. As for a thread, see [`Thread::join`](super::Thread::join).
+    /// [`Panicked`]: the function panicked. As for a thread, see [`Thread::join`].
     ///
     /// # Blocking
     ///
