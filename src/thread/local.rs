@@ -36,6 +36,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+/// So many entries of objects that are gone a thread always puts up with.
+pub(super) const MOST_DEAD: usize = 8;
+
 /// A value for each thread that uses it (Python's `threading.local`; a subclass of it with an `__init__`).
 ///
 /// Unlike std's [`thread_local!`] it is an object: made at run time, with a function that makes each thread's value,
@@ -189,8 +192,9 @@ impl<T: Send + 'static> Local<T> {
         let owner: Weak<dyn Owner> = Arc::downgrade(&(Arc::clone(&self.shared) as Arc<dyn Owner>));
         let mut locals = me.locals.borrow_mut();
         // Objects that are gone leave their entries behind; a look at all of them pays when their number has doubled.
-        if locals.len().is_power_of_two() {
+        if locals.len() >= me.tidy_at.get() {
             locals.retain(|_, entry| entry.owner.strong_count() > 0);
+            me.tidy_at.set(2 * locals.len().max(MOST_DEAD));
         }
         locals.insert(self.shared.id, Entry { owner, value: address.cast() });
         Some(address)

@@ -9,7 +9,7 @@
 //! has ended before others are waited for, so nobody waits for it in vain. The main thread has no `END`: its values stay
 //! until the process is gone.
 
-use super::local::Entry;
+use super::local::{Entry, MOST_DEAD};
 use super::record::{Origin, Record, ThreadRef};
 use super::registry::{new_ident, registry};
 use crate::sys::threads as kernel;
@@ -38,6 +38,8 @@ pub(super) struct Me {
     ident: Cell<u64>,
     /// This thread's values of `Local`s, by their numbers.
     pub(super) locals: RefCell<BTreeMap<u64, Entry>>,
+    /// How many of these there must be for a search for those whose objects are gone.
+    pub(super) tidy_at: Cell<usize>,
     /// How many borrows of such values are on this thread's stack.
     pub(super) borrows: Cell<usize>,
     ended: Cell<bool>,
@@ -49,6 +51,7 @@ impl Me {
             record: RefCell::new(None),
             ident: Cell::new(0),
             locals: RefCell::new(BTreeMap::new()),
+            tidy_at: Cell::new(MOST_DEAD),
             borrows: Cell::new(0),
             ended: Cell::new(false),
         }

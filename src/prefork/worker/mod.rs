@@ -112,13 +112,19 @@ pub(super) fn run(start: Start) -> i32 {
             return CANNOT_BOOT;
         }
     };
-    match worker.run() {
+    let code = match worker.run() {
         Ok(()) => 0,
         Err(error) => {
             let _ = writeln!(io::stderr(), "crewkit: worker {} cannot go on: {error}", worker.shared.cx.pid);
             1
         }
+    };
+    // Threads that the user's code started are still waited for. Nobody hears the master's death meanwhile; the kernel
+    // may end what it leaves.
+    if process::die_with_parent(true).is_err() || process::parent_pid() != start.master {
+        process::exit_now(code);
     }
+    code
 }
 
 /// Signals, and the user's own preparations, while there is one thread.
