@@ -79,7 +79,7 @@ impl<T> Drop for LatchGuard<'_, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(crewkit_loom)))]
 mod tests {
     use super::*;
     use std::thread;

@@ -106,20 +106,6 @@ impl<T> Waited for Segmented<T> {
         let (items, is_shut_down) = self.list.about();
         items > 0 || is_shut_down
     }
-
-    fn announce(&self, state: &mut State) {
-        let wakes = state.lines.are_waiting();
-        let [getters, putters, joiners] = wakes;
-        if getters != state.wakes[0] {
-            self.list.putting().wakes_getters = getters;
-        }
-        if wakes[1..] != state.wakes[1..] {
-            let mut end = self.list.getting();
-            end.wakes_putters = putters;
-            end.wakes_joiners = joiners;
-        }
-        state.wakes = wakes;
-    }
 }
 
 /// What is so at one moment.
@@ -162,6 +148,21 @@ impl<T> Segmented<T> {
         let mut state = Entered::new(self);
         state.capacity = capacity;
         self.list.set_limit(capacity);
+    }
+
+    /// Tells the ends of the list who waits.
+    fn announce(&self, state: &mut State) {
+        let wakes = state.lines.are_waiting();
+        let [getters, putters, joiners] = wakes;
+        if getters != state.wakes[0] {
+            self.list.putting().wakes_getters = getters;
+        }
+        if wakes[1..] != state.wakes[1..] {
+            let mut end = self.list.getting();
+            end.wakes_putters = putters;
+            end.wakes_joiners = joiners;
+        }
+        state.wakes = wakes;
     }
 
     /// Wakes who waits for what was just done.
@@ -333,6 +334,8 @@ impl<T> Segmented<T> {
     pub(super) fn join(&self, deadline: Deadline) -> bool {
         let mut puts_before = None;
         let is_done = |state: &mut State, _| {
+            // Before the look, so that from then on no moment is missed at which all is done.
+            self.announce(state);
             let (unfinished, puts) = self.list.unfinished();
             let puts_before = *puts_before.get_or_insert(puts);
             (unfinished == 0 || state.all_done_at >= puts_before).then_some(())

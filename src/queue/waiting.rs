@@ -15,8 +15,8 @@
 //! anything, because it was cancelled or only [observes](super::select()), settles too: its call goes to the next.
 //!
 //! A core whose items are not under this mutex changes them without settling, so the sentence above is its own affair:
-//! it must come in and settle after each change that somebody in line may wait for. [`Waited::announce`] is where it
-//! learns that somebody is.
+//! it must come in and settle after each change that somebody in line may wait for. That somebody is, it learns in
+//! [`Waited::settle`], which every waiter passes between lining up and parking.
 
 use super::line::Line;
 use crate::primitive::{Calls, MutexGuard, Park, Place, current, has_passed};
@@ -97,9 +97,6 @@ pub(super) trait Waited {
 
     /// Whether a getter would not have to wait: there is an item, or there will be none.
     fn is_ready(&self, state: &mut Self::State) -> bool;
-
-    /// Somebody has lined up and will look once more whether it must sleep.
-    fn announce(&self, _state: &mut Self::State) {}
 }
 
 /// The inside of a core's mutex, settled on the way out.
@@ -166,7 +163,6 @@ pub(super) fn wait_in_line<C: Waited, R>(
     let mut waiting = Waiting { core, side, place: None };
     let mut state = Entered::new(core);
     let place = waiting.place.insert(side(state.as_mut()).enlist(Arc::clone(&parker)));
-    core.announce(&mut state);
     let mut outcome = attempt(&mut state, false);
     let mut is_over = false;
     while outcome.is_none() && !is_over {
@@ -229,10 +225,7 @@ impl<C: Waited> Observe for C {
     }
 
     fn enlist(&self, parker: Arc<dyn Park>) -> Place {
-        let mut state = Entered::new(self);
-        let place = state.as_mut().getters().enlist(parker);
-        self.announce(&mut state);
-        place
+        Entered::new(self).as_mut().getters().enlist(parker)
     }
 
     fn look(&self, place: &Place, parker: &Arc<dyn Park>) -> bool {
