@@ -1,10 +1,11 @@
-//! Queue: items on the heap through a full and an empty queue, in every way in and out; what is left is dropped once.
+//! Queue and SimpleQueue: items on the heap through a full and an empty queue and over many segments, in every way in and
+//! out; what is left is dropped once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crewkit::queue::{GetError, Queue, Shutdown};
+use crewkit::queue::{GetError, Queue, Shutdown, SimpleQueue};
 use crewkit_stress::{crew, report};
 
 const PRODUCERS: u64 = 2;
@@ -19,6 +20,7 @@ static SUM: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     hand_over();
+    swing();
     leave_behind();
     report("queue");
 }
@@ -43,6 +45,33 @@ fn hand_over() {
     });
     assert_eq!(SUM.load(Ordering::Relaxed), PRODUCERS * (0..ROUNDS).sum::<u64>());
     assert!(queue.is_empty());
+}
+
+/// A queue whose length and bound swing, so that segments come and go, and are cleared away meanwhile.
+fn swing() {
+    let queue = Arc::new(Queue::<Item>::bounded(500));
+    let simple = Arc::new(SimpleQueue::<Item>::unbounded());
+    let shared = (Arc::clone(&queue), Arc::clone(&simple));
+    crew(PRODUCERS + CONSUMERS, move |number| {
+        let (queue, simple) = &shared;
+        for round in 0..ROUNDS / 50 {
+            let items = (0..round % 150).map(|_| (Box::new(round), Box::new(round)));
+            if number < PRODUCERS {
+                drop(queue.put_many_timeout(items.clone(), A_MOMENT));
+                assert!(simple.put_many(items).is_ok());
+            } else {
+                let got = queue.get_many_timeout(100, A_MOMENT).unwrap_or_default();
+                got.iter().for_each(|(first, second)| assert_eq!(first, second));
+                simple.try_iter().take(70).for_each(|(first, second)| assert_eq!(first, second));
+            }
+            if number == 0 && round % 16 == 0 {
+                queue.set_capacity(1 + usize::try_from(round).unwrap_or(0) % 400);
+                queue.clear();
+            }
+        }
+    });
+    assert!(queue.len() <= 500);
+    assert!(simple.try_iter().all(|(first, second)| first == second));
 }
 
 fn put(queue: &Queue<Item>, round: u64) {
