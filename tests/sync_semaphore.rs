@@ -4,7 +4,7 @@
 mod asleep;
 
 use asleep::PATIENCE;
-use crewkit::sync::{Overflow, OwnedPermit, Permit, Semaphore};
+use crewkit::sync::{BoundedSemaphore, OverReleased, Overflow, OwnedPermit, Permit, Semaphore};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -130,6 +130,33 @@ fn sm6_release_may_raise_the_value_above_the_initial_one() {
 }
 
 #[test]
+fn sm10_waiters_go_in_the_order_of_arrival_but_who_comes_to_a_free_permit_does_not_wait_behind_them() {
+    let semaphore = Semaphore::new(0);
+    let order = crewkit::sync::Lock::new(Vec::new());
+    thread::scope(|scope| {
+        let waiters: Vec<_> = (0..3)
+            .map(|number| {
+                let (semaphore, order) = (&semaphore, &order);
+                let waiter = asleep::spawn(scope, move || {
+                    semaphore.acquire_many(2).forget();
+                    order.lock().push(number);
+                });
+                waiter.until_asleep();
+                waiter
+            })
+            .collect();
+        semaphore.release(1).unwrap();
+        // Too little for the first in line, so nobody is coming for it.
+        assert!(semaphore.try_acquire().is_some());
+        for (number, waiter) in waiters.into_iter().enumerate() {
+            semaphore.release(if number == 0 { 1 } else { 2 }).unwrap();
+            waiter.join();
+        }
+    });
+    assert_eq!(order.into_inner(), [0, 1, 2]);
+}
+
+#[test]
 fn more_permits_than_there_can_be_are_refused_and_change_nothing() {
     let semaphore = Semaphore::new(Semaphore::MAX_PERMITS - 1);
     assert_eq!(semaphore.release(2), Err(Overflow));
@@ -138,6 +165,55 @@ fn more_permits_than_there_can_be_are_refused_and_change_nothing() {
     semaphore.release(1).unwrap();
     assert_eq!(semaphore.release(1), Err(Overflow));
     assert!(semaphore.try_acquire_many(usize::MAX).is_none());
+}
+
+#[test]
+fn sm7_a_bounded_one_refuses_more_than_at_the_beginning_and_changes_nothing() {
+    for bound in 1..9 {
+        let semaphore = BoundedSemaphore::new(bound);
+        assert_eq!(semaphore.release(1), Err(OverReleased));
+        semaphore.acquire_many(bound).forget();
+        assert_eq!(semaphore.release(bound + 1), Err(OverReleased));
+        assert_eq!(semaphore.available(), 0);
+        semaphore.release(bound).unwrap();
+        assert_eq!(semaphore.release(1), Err(OverReleased));
+        assert_eq!(semaphore.release(usize::MAX), Err(OverReleased));
+        assert_eq!(semaphore.available(), bound);
+    }
+    assert!(OverReleased.to_string().contains("more permits than were taken"));
+    assert_eq!(BoundedSemaphore::new(0).release(1), Err(OverReleased));
+}
+
+#[test]
+fn sm7_of_as_many_releases_as_threads_exactly_those_that_fit_succeed() {
+    for bound in 1..9 {
+        let semaphore = BoundedSemaphore::new(bound);
+        semaphore.acquire_many(bound).forget();
+        let refused = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..2 * bound {
+                scope.spawn(|| refused.fetch_add(usize::from(semaphore.release(1).is_err()), Ordering::SeqCst));
+            }
+        });
+        assert_eq!((refused.into_inner(), semaphore.available()), (bound, bound));
+    }
+}
+
+#[test]
+fn sm7_with_waiters_in_line_too() {
+    let semaphore = BoundedSemaphore::new(2);
+    let (first, second) = (semaphore.acquire(), semaphore.acquire());
+    thread::scope(|scope| {
+        let both = asleep::spawn(scope, || semaphore.acquire_many(2).forget());
+        both.until_asleep();
+        drop(first);
+        assert_eq!(semaphore.release(2), Err(OverReleased));
+        assert_eq!((semaphore.available(), both.handle.is_finished()), (1, false));
+        drop(second);
+        both.join();
+    });
+    semaphore.release(2).unwrap();
+    assert_eq!(semaphore.release(1), Err(OverReleased));
 }
 
 #[test]
@@ -163,6 +239,10 @@ fn sm9_debug_tells_the_value() {
         assert_eq!(format!("{semaphore:?}"), "Semaphore { available: 2, waiters: 1 }");
         semaphore.release(1).unwrap();
     });
+    let bounded = BoundedSemaphore::new(3);
+    let permit = bounded.acquire();
+    assert_eq!(format!("{permit:?}"), "Permit { count: 1, .. }");
+    assert_eq!(format!("{bounded:?}"), "BoundedSemaphore { available: 2, bound: 3, waiters: 0 }");
 }
 
 #[test]
@@ -223,9 +303,15 @@ fn permits_travel_and_keep_what_they_belong_to() {
     assert!(Arc::ptr_eq(permit.semaphore(), &semaphore));
     thread::spawn(move || drop(permit)).join().unwrap();
     assert_eq!(semaphore.available(), 2);
+    assert_eq!(semaphore.acquire_many_owned_timeout(2, SHORT).map(|permit| permit.count()), Some(2));
     semaphore.acquire_many_owned(2).forget();
     assert!(semaphore.try_acquire_owned().is_none());
+    assert!(semaphore.try_acquire_many_owned(2).is_none());
     assert!(semaphore.acquire_owned_timeout(SHORT).is_none());
+    let bounded = Arc::new(BoundedSemaphore::default());
+    let permit: OwnedPermit<BoundedSemaphore> = bounded.acquire_owned();
+    thread::spawn(move || drop(permit)).join().unwrap();
+    assert_eq!((bounded.available(), bounded.bound()), (1, 1));
 }
 
 #[test]

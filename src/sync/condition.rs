@@ -226,7 +226,7 @@ impl Condition {
     }
 
     /// Waits with a guard; whether it was notified.
-    fn wait_guarded<G: WaitGuard>(&self, guard: &mut G, deadline: Deadline) -> bool {
+    pub(super) fn wait_guarded<G: WaitGuard>(&self, guard: &mut G, deadline: Deadline) -> bool {
         let latch = guard.latch();
         loop {
             match self.wait_until(latch, deadline) {

@@ -1,4 +1,4 @@
-//! Locks, semaphores, conditions and events between the threads of one process: Python's `threading` objects of these
+//! Locks, conditions, semaphores, events and barriers between the threads of one process: Python's `threading` objects of these
 //! names.
 //!
 //! | Which one do I want? | Type | Python's name |
@@ -7,16 +7,20 @@
 //! | the same, where a thread may take again what it has | [`RLock`] | `threading.RLock` |
 //! | wait for a change of what a lock protects | [`Condition`] | `threading.Condition` |
 //! | at most n at a time | [`Semaphore`] | `threading.Semaphore` |
+//! | the same, where a release too many is a mistake | [`BoundedSemaphore`] | `threading.BoundedSemaphore` |
 //! | wait until something has happened | [`Event`] | `threading.Event` |
+//! | go on only when all are here | [`Barrier`] | `threading.Barrier` |
 //!
 //! Names say what blocks: `try_x` never, `x_timeout` at most so long, `x` until it is done. A timeout that the clock
 //! cannot hold, such as `Duration::MAX`, never ends. There is no poisoning: a panic releases what its guards hold and
 //! leaves the rest as it is. Between processes use the types of the same names in `crewkit::ipc`.
 
+mod barrier;
 mod condition;
 mod event;
 mod latch;
 mod lock;
+mod permit;
 mod permits;
 mod reentrant;
 mod rlock;
@@ -25,8 +29,10 @@ mod semaphore;
 #[cfg(test)]
 mod tests;
 
+pub use barrier::{Barrier, BarrierWait, BrokenBarrier};
 pub use condition::{CannotWait, Condition, WaitGuard, WaitLock};
 pub use event::Event;
 pub use lock::{Lock, LockGuard, NotHeld};
+pub use permit::{OwnedPermit, Permit};
 pub use rlock::{NotOwner, RLock, RLockGuard};
-pub use semaphore::{Overflow, OwnedPermit, Permit, Semaphore};
+pub use semaphore::{BoundedSemaphore, OverReleased, Overflow, Semaphore};

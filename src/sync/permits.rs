@@ -120,6 +120,11 @@ impl Permits {
         permits_in(self.word.load(Ordering::Relaxed))
     }
 
+    /// The most there can be.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// How many wait for permits, for people to read.
     pub(super) fn waiters(&self) -> usize {
         self.line.lock().waiters.len()

@@ -1,5 +1,6 @@
-//! `Semaphore`: at most n at a time, as Python's `threading.Semaphore`. The algorithm is in `permits`.
+//! `Semaphore` and `BoundedSemaphore`: at most n at a time, as Python's of these names. The algorithm is in `permits`.
 
+use super::permit::{OwnedPermit, Permit};
 use super::permits::{MAX_PERMITS, Permits};
 use crate::primitive::const_on_the_machine;
 use std::error::Error;
@@ -49,113 +50,6 @@ impl Semaphore {
         }
     }
 
-    /// Waits for a permit and takes it: Python's `acquire()`, or `with semaphore:`.
-    ///
-    /// # Blocking
-    ///
-    /// Until there is a permit.
-    #[inline]
-    pub fn acquire(&self) -> Permit<'_> {
-        self.acquire_many(1)
-    }
-
-    /// Takes a permit if there is one: Python's `acquire(blocking=False)`.
-    ///
-    /// # Blocking
-    ///
-    /// Never.
-    #[inline]
-    pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.try_acquire_many(1)
-    }
-
-    /// Takes a permit if there is one within `timeout`: Python's `acquire(timeout=…)`.
-    ///
-    /// # Blocking
-    ///
-    /// At most for `timeout`.
-    pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
-        self.acquire_many_timeout(1, timeout)
-    }
-
-    /// Waits for `count` permits and takes them all at once; never only some of them.
-    ///
-    /// # Blocking
-    ///
-    /// Until there are as many; for ever, if there never are.
-    #[inline]
-    pub fn acquire_many(&self, count: usize) -> Permit<'_> {
-        self.permits.acquire(count);
-        self.permit(count)
-    }
-
-    /// Takes `count` permits if there are as many.
-    ///
-    /// # Blocking
-    ///
-    /// Never.
-    #[inline]
-    pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
-        self.permits.try_acquire(count).then(|| self.permit(count))
-    }
-
-    /// Takes `count` permits if there are as many within `timeout`.
-    ///
-    /// # Blocking
-    ///
-    /// At most for `timeout`.
-    pub fn acquire_many_timeout(&self, count: usize, timeout: Duration) -> Option<Permit<'_>> {
-        self.permits.acquire_within(count, timeout).then(|| self.permit(count))
-    }
-
-    /// [`acquire`](Self::acquire), with a permit that keeps the semaphore alive, for threads that outlive the caller.
-    ///
-    /// ```
-    /// use crewkit::sync::Semaphore;
-    /// use std::sync::Arc;
-    ///
-    /// let seats = Arc::new(Semaphore::new(1));
-    /// let seat = seats.acquire_owned();
-    /// let guest = std::thread::spawn(move || drop(seat));
-    /// let _mine = seats.acquire(); // when the guest has left
-    /// # guest.join().unwrap();
-    /// ```
-    ///
-    /// # Blocking
-    ///
-    /// Until there is a permit.
-    pub fn acquire_owned(self: &Arc<Self>) -> OwnedPermit {
-        self.acquire_many_owned(1)
-    }
-
-    /// [`try_acquire`](Self::try_acquire), with a permit that keeps the semaphore alive.
-    ///
-    /// # Blocking
-    ///
-    /// Never.
-    pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermit> {
-        self.permits.try_acquire(1).then(|| self.owned_permit(1))
-    }
-
-    /// [`acquire_timeout`](Self::acquire_timeout), with a permit that keeps the semaphore alive.
-    ///
-    /// # Blocking
-    ///
-    /// At most for `timeout`.
-    pub fn acquire_owned_timeout(self: &Arc<Self>, timeout: Duration) -> Option<OwnedPermit> {
-        self.permits.acquire_within(1, timeout).then(|| self.owned_permit(1))
-    }
-
-    /// [`acquire_many`](Self::acquire_many), with a permit that keeps the semaphore alive.
-    ///
-    /// # Blocking
-    ///
-    /// Until there are as many.
-    pub fn acquire_many_owned(self: &Arc<Self>, count: usize) -> OwnedPermit {
-        self.permits.acquire(count);
-        self.owned_permit(count)
-    }
-
     /// Adds `count` permits, which nobody need have taken before: Python's `release(n)`. Zero adds none (Python raises
     /// an error).
     ///
@@ -169,28 +63,6 @@ impl Semaphore {
     #[inline]
     pub fn release(&self, count: usize) -> Result<(), Overflow> {
         self.permits.release(count).map_err(|_| Overflow)
-    }
-
-    /// How many permits [`try_acquire_many`](Self::try_acquire_many) could take now.
-    ///
-    /// # Blocking
-    ///
-    /// Never.
-    pub fn available(&self) -> usize {
-        self.permits.available()
-    }
-
-    fn permit(&self, count: usize) -> Permit<'_> {
-        Permit { semaphore: self, count }
-    }
-
-    fn owned_permit(self: &Arc<Self>, count: usize) -> OwnedPermit {
-        OwnedPermit { semaphore: Arc::clone(self), count }
-    }
-
-    fn give_back(&self, count: usize) {
-        // Others may have added permits up to the most there can be; then these are among them already.
-        let _ = self.release(count);
     }
 }
 
@@ -208,63 +80,223 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Permits of a borrowed [`Semaphore`], given back when dropped.
-#[derive(Debug)]
-#[must_use = "the permits are given back when this is dropped"]
-pub struct Permit<'a> {
-    semaphore: &'a Semaphore,
-    count: usize,
+/// A semaphore that never has more permits than at the beginning: Python's `threading.BoundedSemaphore`.
+///
+/// The same as [`Semaphore`] in all else. Use it where each release answers an acquire, so that a release too many, which
+/// is a mistake then, does not pass unseen.
+///
+/// ```
+/// use crewkit::sync::{BoundedSemaphore, OverReleased};
+///
+/// let seats = BoundedSemaphore::new(2);
+/// seats.acquire().forget();
+/// seats.release(1)?;
+/// assert_eq!(seats.release(1), Err(OverReleased));
+/// assert_eq!(seats.available(), 2);
+/// # Ok::<(), OverReleased>(())
+/// ```
+pub struct BoundedSemaphore {
+    permits: Permits,
 }
 
-impl Permit<'_> {
-    /// How many permits these are.
-    pub fn count(&self) -> usize {
-        self.count
+impl BoundedSemaphore {
+    const_on_the_machine! {
+        /// A semaphore with `permits` permits, and never more.
+        ///
+        /// A `const fn`, except under `cfg(crewkit_loom)`.
+        ///
+        /// # Panics
+        ///
+        /// If `permits` is more than [`Semaphore::MAX_PERMITS`].
+        pub fn new(permits: usize) -> Self {
+            assert!(permits <= MAX_PERMITS, "more permits than a semaphore can have");
+            Self { permits: Permits::new(permits, permits) }
+        }
     }
 
-    /// Keeps the permits for good: the semaphore has as many fewer from now on, until somebody releases some.
-    pub fn forget(mut self) {
-        self.count = 0;
-    }
-}
-
-impl Drop for Permit<'_> {
+    /// Gives back `count` permits that were taken and [forgotten](Permit::forget): Python's `release(n)`. Zero gives back
+    /// none (Python raises an error).
+    ///
+    /// # Errors
+    ///
+    /// [`OverReleased`], with nothing changed, if there would be more than [`bound`](Self::bound) (Python's `ValueError`).
+    ///
+    /// # Blocking
+    ///
+    /// Never.
     #[inline]
-    fn drop(&mut self) {
-        self.semaphore.give_back(self.count);
+    pub fn release(&self, count: usize) -> Result<(), OverReleased> {
+        self.permits.release(count).map_err(|_| OverReleased)
+    }
+
+    /// How many permits there are when nobody has any.
+    pub fn bound(&self) -> usize {
+        self.permits.limit()
     }
 }
 
-/// Permits of a shared [`Semaphore`], given back when dropped.
-#[derive(Debug)]
-#[must_use = "the permits are given back when this is dropped"]
-pub struct OwnedPermit {
-    semaphore: Arc<Semaphore>,
-    count: usize,
-}
-
-impl OwnedPermit {
-    /// How many permits these are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The semaphore that the permits belong to.
-    pub fn semaphore(&self) -> &Arc<Semaphore> {
-        &self.semaphore
-    }
-
-    /// Keeps the permits for good: the semaphore has as many fewer from now on, until somebody releases some.
-    pub fn forget(mut self) {
-        self.count = 0;
+impl Default for BoundedSemaphore {
+    /// One permit, as in Python.
+    fn default() -> Self {
+        Self::new(1)
     }
 }
 
-impl Drop for OwnedPermit {
-    fn drop(&mut self) {
-        self.semaphore.give_back(self.count);
+impl fmt::Debug for BoundedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("BoundedSemaphore");
+        text.field("available", &self.available()).field("bound", &self.bound());
+        text.field("waiters", &self.permits.waiters()).finish()
     }
 }
+
+/// Writes the ways to take permits once, for the two semaphores.
+macro_rules! gives_permits {
+    ($type:ident) => {
+        impl $type {
+            /// Waits for a permit and takes it: Python's `acquire()`, or `with semaphore:`.
+            ///
+            /// # Blocking
+            ///
+            /// Until there is a permit.
+            #[inline]
+            pub fn acquire(&self) -> Permit<'_> {
+                self.acquire_many(1)
+            }
+
+            /// Takes a permit if there is one: Python's `acquire(blocking=False)`.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            #[inline]
+            pub fn try_acquire(&self) -> Option<Permit<'_>> {
+                self.try_acquire_many(1)
+            }
+
+            /// Takes a permit if there is one within `timeout`: Python's `acquire(timeout=…)`.
+            ///
+            /// # Blocking
+            ///
+            /// At most for `timeout`.
+            pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
+                self.acquire_many_timeout(1, timeout)
+            }
+
+            /// Waits for `count` permits and takes them all at once; never only some of them.
+            ///
+            /// # Blocking
+            ///
+            /// Until there are as many; for ever, if there never are.
+            #[inline]
+            pub fn acquire_many(&self, count: usize) -> Permit<'_> {
+                self.permits.acquire(count);
+                Permit::new(&self.permits, count)
+            }
+
+            /// Takes `count` permits if there are as many.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            #[inline]
+            pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
+                self.permits.try_acquire(count).then(|| Permit::new(&self.permits, count))
+            }
+
+            /// Takes `count` permits if there are as many within `timeout`.
+            ///
+            /// # Blocking
+            ///
+            /// At most for `timeout`.
+            pub fn acquire_many_timeout(&self, count: usize, timeout: Duration) -> Option<Permit<'_>> {
+                self.permits.acquire_within(count, timeout).then(|| Permit::new(&self.permits, count))
+            }
+
+            /// [`acquire`](Self::acquire), with a permit that keeps the semaphore alive, for threads that outlive the caller.
+            ///
+            /// ```
+            /// use crewkit::sync::Semaphore;
+            /// use std::sync::Arc;
+            ///
+            /// let seats = Arc::new(Semaphore::new(1));
+            /// let seat = seats.acquire_owned();
+            /// let guest = std::thread::spawn(move || drop(seat));
+            /// let _mine = seats.acquire(); // when the guest has left
+            /// # guest.join().unwrap();
+            /// ```
+            ///
+            /// # Blocking
+            ///
+            /// Until there is a permit.
+            pub fn acquire_owned(self: &Arc<Self>) -> OwnedPermit<Self> {
+                self.acquire_many_owned(1)
+            }
+
+            /// [`try_acquire`](Self::try_acquire), with a permit that keeps the semaphore alive.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermit<Self>> {
+                self.permits.try_acquire(1).then(|| OwnedPermit::new(self, 1))
+            }
+
+            /// [`acquire_timeout`](Self::acquire_timeout), with a permit that keeps the semaphore alive.
+            ///
+            /// # Blocking
+            ///
+            /// At most for `timeout`.
+            pub fn acquire_owned_timeout(self: &Arc<Self>, timeout: Duration) -> Option<OwnedPermit<Self>> {
+                self.permits.acquire_within(1, timeout).then(|| OwnedPermit::new(self, 1))
+            }
+
+            /// [`acquire_many`](Self::acquire_many), with a permit that keeps the semaphore alive.
+            ///
+            /// # Blocking
+            ///
+            /// Until there are as many.
+            pub fn acquire_many_owned(self: &Arc<Self>, count: usize) -> OwnedPermit<Self> {
+                self.permits.acquire(count);
+                OwnedPermit::new(self, count)
+            }
+
+            /// [`try_acquire_many`](Self::try_acquire_many), with a permit that keeps the semaphore alive.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            pub fn try_acquire_many_owned(self: &Arc<Self>, count: usize) -> Option<OwnedPermit<Self>> {
+                self.permits.try_acquire(count).then(|| OwnedPermit::new(self, count))
+            }
+
+            /// [`acquire_many_timeout`](Self::acquire_many_timeout), with a permit that keeps the semaphore alive.
+            ///
+            /// # Blocking
+            ///
+            /// At most for `timeout`.
+            pub fn acquire_many_owned_timeout(
+                self: &Arc<Self>,
+                count: usize,
+                timeout: Duration,
+            ) -> Option<OwnedPermit<Self>> {
+                self.permits.acquire_within(count, timeout).then(|| OwnedPermit::new(self, count))
+            }
+
+            /// How many permits [`try_acquire_many`](Self::try_acquire_many) could take now.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            pub fn available(&self) -> usize {
+                self.permits.available()
+            }
+        }
+    };
+}
+
+gives_permits!(Semaphore);
+gives_permits!(BoundedSemaphore);
 
 /// A semaphore would have had more than [`Semaphore::MAX_PERMITS`] permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,3 +309,15 @@ impl fmt::Display for Overflow {
 }
 
 impl Error for Overflow {}
+
+/// A bounded semaphore would have had more permits than at the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverReleased;
+
+impl fmt::Display for OverReleased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("release of more permits than were taken from a bounded semaphore")
+    }
+}
+
+impl Error for OverReleased {}
