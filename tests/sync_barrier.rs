@@ -295,7 +295,8 @@ fn trips_timeouts_resets_and_aborts_leave_nobody_behind() {
                 let barrier = &barrier;
                 scope.spawn(move || {
                     let brief = Duration::from_micros(50 * (number + 1));
-                    let wait = |round: u64| if round % 2 == 0 { barrier.wait_timeout(brief) } else { barrier.wait() };
+                    let wait =
+                        |round: u64| if round.is_multiple_of(2) { barrier.wait_timeout(brief) } else { barrier.wait() };
                     (0..1_000).filter(|&round| wait(round).is_ok()).count()
                 })
             })

@@ -248,12 +248,22 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
+    /// Nobody's.
+    pub(crate) const fn new() -> Self {
+        Self { first: None, others: Vec::new() }
+    }
+
     fn add(&mut self, parker: Arc<dyn Park>) {
         if self.first.is_none() {
             self.first = Some(parker);
         } else {
             self.others.push(parker);
         }
+    }
+
+    /// Adds those of `others`, behind its own.
+    pub(crate) fn append(&mut self, others: Self) {
+        others.first.into_iter().chain(others.others).for_each(|parker| self.add(parker));
     }
 
     /// Whether nobody was called.

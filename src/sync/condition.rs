@@ -4,12 +4,14 @@
 //!
 //! A line of waiters of its own, apart from the lock's. A waiter lines up while it holds the lock, lets the lock go,
 //! sleeps until it is called or its time is over, leaves the line, and takes the lock back. Whoever notifies calls the
-//! first of the line. So a change made under the lock after the waiter looked finds it in line.
+//! first of the line. So a change made under the lock after the waiter looked finds it in line. While the lock is held,
+//! by the notifier mostly, those who were called are not woken, only to wait for the lock, but left to whoever releases it
+//! (`Permits::ring_at_release`); parking_lot moves them into the lock's line for the same reason.
 //!
 //! Invariants, whenever `line` is free:
 //!
 //! 1. `waiting` is the number in line. It is written under the mutex only, and read without it.
-//! 2. All in line hold, or held, the lock at `lock`; zero if nobody is in line.
+//! 2. All in line came with the lock at `lock`; null if nobody is in line.
 //! 3. A notification belongs to one waiter, that in turn belongs to it: whoever is called returns "notified", though its
 //!    time be over too, and whoever is not called has left the line before it returns "timed out". A waiter that is
 //!    called and unwinds hands its call to the next.
@@ -18,15 +20,24 @@
 //!
 //! What is waited for lies under the lock, which orders it. `waiting` is relaxed: a notifier that holds the lock, or
 //! held it after the waiter let go, sees the waiter's number through the lock; for any other there is no "before".
+//!
+//! # Safety
+//!
+//! `Line::lock` is a pointer, used while the mutex is held and somebody is in line. By invariant 2 that waiter is inside
+//! `wait_until`, with a borrow of that lock, and cannot return before it has taken the mutex to leave the line.
+
+#![expect(unsafe_code, reason = "a notifier is not told the lock that the waiters borrow")]
 
 use super::latch::{Guard, Latch};
+use super::permits::Permits;
 use super::{Lock, LockGuard, RLock, RLockGuard};
 use crate::primitive::{AtomicUsize, Calls, Left, Lined, Mutex, MutexGuard, WaitList, Waiting, const_on_the_machine};
 use crate::sys::clock::Deadline;
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::Ordering;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
 /// Where threads wait until others have changed what a lock protects: Python's `threading.Condition`.
@@ -70,7 +81,8 @@ pub struct Condition {
 /// Who waits, and with which lock.
 pub(crate) struct Line {
     waiters: WaitList,
-    lock: usize,
+    /// Not shared: an atomic pointer because it is one that may go to other threads.
+    lock: AtomicPtr<Permits>,
 }
 
 impl Condition {
@@ -79,7 +91,8 @@ impl Condition {
         ///
         /// A `const fn`, except under `cfg(crewkit_loom)`.
         pub fn new() -> Self {
-            Self { waiting: AtomicUsize::new(0), line: Mutex::new(Line { waiters: WaitList::new(), lock: 0 }) }
+            let line = Line { waiters: WaitList::new(), lock: AtomicPtr::new(ptr::null_mut()) };
+            Self { waiting: AtomicUsize::new(0), line: Mutex::new(line) }
         }
     }
 
@@ -202,7 +215,7 @@ impl Condition {
     /// Never.
     #[inline]
     pub fn notify(&self, count: usize) -> usize {
-        if self.waiting.load(Ordering::Relaxed) == 0 { 0 } else { self.call(count) }
+        if count == 0 || self.waiting.load(Ordering::Relaxed) == 0 { 0 } else { self.call(count) }
     }
 
     /// Wakes all who wait; how many that were. Python's `notify_all()`.
@@ -217,8 +230,11 @@ impl Condition {
     #[cold]
     fn call(&self, count: usize) -> usize {
         let mut line = self.line.lock();
-        let mut calls = Calls::default();
+        // SAFETY: see the module. Nobody who is called here leaves before the mutex is free, after the last use.
+        let Some(lock) = (unsafe { line.lock.get_mut().as_ref() }) else { return 0 };
+        let mut calls = Calls::new();
         let called = (0..count).take_while(|_| line.waiters.call_front(&mut calls)).count();
+        let calls = lock.ring_at_release(calls);
         self.note(&mut line, |waiting| waiting - called);
         drop(line);
         calls.ring();
@@ -242,15 +258,15 @@ impl Condition {
         if !latch.is_held() {
             return Err(CannotWait::NotHeld);
         }
-        let address = std::ptr::from_ref(latch).addr();
+        let lock = ptr::from_ref(latch.permit()).cast_mut();
         // Declared in this order, so that an unwinding leaves the line first, and takes the lock back last.
         let mut released = Released { latch, depth: None };
         let mut waiting = Waiting::new(self);
         let mut line = self.line.lock();
-        if ![0, address].contains(&line.lock) {
+        if ![ptr::null_mut(), lock].contains(line.lock.get_mut()) {
             return Err(CannotWait::OtherLock);
         }
-        line.lock = address;
+        *line.lock.get_mut() = lock;
         waiting.enlist(&mut line, ());
         self.note(&mut line, |waiting| waiting + 1);
         drop(line);
@@ -273,7 +289,7 @@ impl Condition {
         let waiting = next(self.waiting.load(Ordering::Relaxed));
         self.waiting.store(waiting, Ordering::Relaxed);
         if waiting == 0 {
-            line.lock = 0;
+            *line.lock.get_mut() = ptr::null_mut();
         }
     }
 }

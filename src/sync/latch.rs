@@ -1,6 +1,7 @@
 //! What a `Condition` needs of a lock: to let it go wholly, and to take it back as it was.
 
 use super::lock::{Lock, LockGuard};
+use super::permits::Permits;
 use super::rlock::{RLock, RLockGuard};
 
 /// A lock that can be let go for the time of a wait.
@@ -13,6 +14,9 @@ pub trait Latch {
 
     /// Takes the lock again, at `depth`.
     fn take_back(&self, depth: usize);
+
+    /// What is waited for, by who waits for the lock.
+    fn permit(&self) -> &Permits;
 }
 
 impl<T: ?Sized> Latch for Lock<T> {
@@ -22,11 +26,15 @@ impl<T: ?Sized> Latch for Lock<T> {
     }
 
     fn let_go(&self) -> Option<usize> {
-        self.permit().release_only().ok().map(|()| 1)
+        self.permit.release_only().ok().map(|()| 1)
     }
 
     fn take_back(&self, _: usize) {
-        self.permit().acquire_only();
+        self.permit.acquire_only();
+    }
+
+    fn permit(&self) -> &Permits {
+        &self.permit
     }
 }
 
@@ -36,11 +44,15 @@ impl<T: ?Sized> Latch for RLock<T> {
     }
 
     fn let_go(&self) -> Option<usize> {
-        self.raw().release_all()
+        self.raw.release_all()
     }
 
     fn take_back(&self, depth: usize) {
-        self.raw().take_back(depth);
+        self.raw.take_back(depth);
+    }
+
+    fn permit(&self) -> &Permits {
+        self.raw.permit()
     }
 }
 

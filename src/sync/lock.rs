@@ -39,7 +39,7 @@ use std::time::Duration;
 /// assert_eq!(*TOTAL.lock(), 4);
 /// ```
 pub struct Lock<T: ?Sized = ()> {
-    permit: Permits,
+    pub(super) permit: Permits,
     value: UnsafeCell<T>,
 }
 
@@ -108,10 +108,6 @@ impl<T: ?Sized> Lock<T> {
     /// The value, without locking: nobody else can have the lock while it is borrowed mutably.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
-    }
-
-    pub(super) fn permit(&self) -> &Permits {
-        &self.permit
     }
 
     fn guard(&self) -> LockGuard<'_, T> {

@@ -10,14 +10,14 @@
 //! |---|---|
 //! | permits, down | anybody, at any time, if there are enough (barging) |
 //! | permits, up | anybody while `WAITERS` is clear; while it is set, only who holds `line` |
-//! | `WAITERS` | only who holds `line`: set exactly while somebody is in line |
+//! | `WAITERS` | only who holds `line`: set exactly while somebody is in line, or to be rung |
 //!
 //! A waiter in line is `Waiting`; it is called because the permits it needs lie in the word (it must still be quick
 //! enough to take them) or because they were **handed** to it (`held == need`: they never showed in the word).
 //!
 //! # Invariants, whenever `line` is free
 //!
-//! 1. `WAITERS` is set exactly if the line is not empty.
+//! 1. `WAITERS` is set exactly if the line or `to_ring` is not empty.
 //! 2. The first in line lacks permits (the word has fewer than it misses), or a called waiter is on its way. Each
 //!    called waiter takes its permits, or goes back into line, which it only does when the word has too few for it, or
 //!    leaves, and then calls whoever can go. So permits never lie about while somebody who could have them sleeps.
@@ -25,6 +25,11 @@
 //!
 //! A release cannot slip past a waiter: the waiter sets `WAITERS` in the same compare-and-swap that finds too few
 //! permits, and a release that sees the bit goes through the line.
+//!
+//! # Those who would wake too early
+//!
+//! Who was called elsewhere and needs a permit to go on (a waiter on a condition needs the lock, which its notifier
+//! mostly holds) would only wake to sleep again. It is left in `to_ring`, and the next release rings it.
 //!
 //! # Fairness
 //!
@@ -66,7 +71,7 @@ const fn has_waiters(word: usize) -> bool {
 }
 
 /// Permits, and who waits for some. [See the module](self).
-pub(super) struct Permits {
+pub struct Permits {
     word: AtomicUsize,
     /// There are never more than so many.
     limit: usize,
@@ -83,6 +88,8 @@ pub(crate) struct Line {
     held: usize,
     /// When the next waiter may become owed.
     next_fair: Option<Instant>,
+    /// Not in line: called by somebody else, to be woken by the next release.
+    to_ring: Calls,
 }
 
 pub(crate) struct Need {
@@ -110,7 +117,7 @@ impl Permits {
     const_on_the_machine! {
         /// `permits` of them, which is at most `limit`, which is at most [`MAX_PERMITS`].
         pub(super) fn new(permits: usize, limit: usize) -> Self {
-            let line = Line { waiters: WaitList::new(), held: 0, next_fair: None };
+            let line = Line { waiters: WaitList::new(), held: 0, next_fair: None, to_ring: Calls::new() };
             Self { word: AtomicUsize::new(permits * ONE), limit, line: Mutex::new(line) }
         }
     }
@@ -195,6 +202,18 @@ impl Permits {
         }
     }
 
+    /// Rings `calls` at the next release; answers them if no permit is out, so that none need come.
+    pub(super) fn ring_at_release(&self, calls: Calls) -> Calls {
+        let mut line = self.line.lock();
+        // All that is written by those who were called is ordered by the permit that they will take.
+        let before = self.update(Ordering::Relaxed, |word| if permits_in(word) == 0 { word | WAITERS } else { word });
+        if permits_in(before) > 0 {
+            return calls;
+        }
+        line.to_ring.append(calls);
+        Calls::new()
+    }
+
     #[cold]
     fn acquire_slow(&self, need: usize, deadline: Deadline) -> bool {
         let mut spin = Spin::then_yield(YIELDS);
@@ -266,7 +285,7 @@ impl Permits {
 
     /// Restores invariants 1 and 2, leaves the line, and rings.
     fn call_who_can_go(&self, mut line: MutexGuard<'_, Line>) {
-        let mut calls = Calls::default();
+        let mut calls = std::mem::take(&mut line.to_ring);
         let mut spare = self.available();
         while let Some(front) = line.waiters.front_mut() {
             if front.owed {

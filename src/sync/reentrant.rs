@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `permit` | see `permits`: one while nobody has the lock |
 //! | `owner` | who has the permit, with the permit in hand: itself after taking it, nobody before giving it back |
-//! | `depth` | who has the permit; means something only while `owner` is somebody |
+//! | `depth` | who has the permit; means something only to the one whose number is in `owner`, so no model need look at it |
 //!
 //! # Orderings
 //!
@@ -20,8 +20,8 @@
 //! lock that came round to zero would let two threads in.
 
 use super::permits::Permits;
-use crate::primitive::{AtomicU64, AtomicUsize, Identity, const_on_the_machine};
-use std::sync::atomic::Ordering;
+use crate::primitive::{AtomicU64, Identity, const_on_the_machine};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const NOBODY: u64 = 0;
@@ -123,8 +123,8 @@ impl Reentrant {
         Some((owner, self.depth.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn waiters(&self) -> usize {
-        self.permit.waiters()
+    pub(super) fn permit(&self) -> &Permits {
+        &self.permit
     }
 
     #[inline]

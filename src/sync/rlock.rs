@@ -49,7 +49,7 @@ use std::time::Duration;
 /// assert_eq!(account.0.lock().get(), 110);
 /// ```
 pub struct RLock<T: ?Sized = ()> {
-    raw: Reentrant,
+    pub(super) raw: Reentrant,
     value: UnsafeCell<T>,
 }
 
@@ -136,10 +136,6 @@ impl<T: ?Sized> RLock<T> {
     /// The value, without locking: nobody else can have the lock while it is borrowed mutably.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
-    }
-
-    pub(super) fn raw(&self) -> &Reentrant {
-        &self.raw
     }
 
     fn guard(&self) -> RLockGuard<'_, T> {
@@ -232,7 +228,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RLock<T> {
             Some((owner, depth)) => text.field("owner", &owner).field("depth", &depth),
             None => text.field("locked", &self.is_locked()),
         };
-        text.field("waiters", &self.raw.waiters());
+        text.field("waiters", &self.raw.permit().waiters());
         match self.try_lock() {
             Some(guard) => text.field("value", &&*guard).finish(),
             None => text.finish_non_exhaustive(),
