@@ -262,8 +262,13 @@ impl Calls {
     }
 
     /// Adds those of `others`, behind its own.
+    #[inline]
     pub(crate) fn append(&mut self, others: Self) {
-        others.first.into_iter().chain(others.others).for_each(|parker| self.add(parker));
+        if self.is_empty() {
+            *self = others;
+        } else {
+            others.first.into_iter().chain(others.others).for_each(|parker| self.add(parker));
+        }
     }
 
     /// Whether nobody was called.
@@ -274,8 +279,9 @@ impl Calls {
 
     /// Wakes them all, in the order in which they were called.
     pub(crate) fn ring(self) {
-        for parker in self.first.into_iter().chain(self.others) {
-            parker.unpark();
+        if let Some(first) = self.first {
+            first.unpark();
+            self.others.iter().for_each(|other| other.unpark());
         }
     }
 }
