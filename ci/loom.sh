@@ -3,7 +3,7 @@
 # real lost wake-up was missed at 3 and found at 4). Arguments go to cargo: `ci/loom.sh --test queue`.
 set -euo pipefail
 cd "$(dirname "$0")/../loom-tests"
-echo "loom: Lock, Semaphore, Event, Queue and your own code in every interleaving"
+echo "loom: sync, queue and your own code in every interleaving"
 
 export RUSTFLAGS="--cfg crewkit_loom"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/loom"

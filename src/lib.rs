@@ -4,7 +4,7 @@
 //!
 //! | Which one do I want? | Module | Python's name |
 //! |---|---|---|
-//! | locks, semaphores, events between threads | [`sync`] | `threading` |
+//! | locks, conditions, semaphores, events, barriers between threads | [`sync`] | `threading` |
 //! | threads, timers, values for each thread | [`thread`] | `threading` |
 //! | hand items from thread to thread | [`queue`] | `queue` |
 //! | functions that stop in the middle and go on later | [`coroutine`] | generators |

@@ -28,6 +28,22 @@ fn lk1_a_second_acquire_waits_for_the_release() {
 }
 
 #[test]
+fn lk1_a_thread_waits_for_its_own_lock_until_another_releases_it() {
+    let lock = Lock::default();
+    thread::scope(|scope| {
+        let twice = asleep::spawn(scope, || {
+            lock.acquire();
+            lock.acquire();
+        });
+        twice.until_asleep();
+        assert!(lock.is_locked());
+        lock.release().unwrap();
+        twice.join();
+    });
+    assert!(lock.is_locked());
+}
+
+#[test]
 fn lk1_it_is_not_reentrant() {
     let lock = Lock::new(0);
     let _guard = lock.lock();
@@ -236,6 +252,35 @@ fn a_waiter_is_served_though_another_thread_hardly_lets_go() {
         }
         served.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_fair_release_goes_to_the_first_in_line_though_its_thread_comes_back_at_once() {
+    let lock = Lock::new(Vec::new());
+    let mut guard = lock.lock();
+    thread::scope(|scope| {
+        let lock = &lock;
+        let waiters: Vec<_> = (0..3)
+            .map(|number| {
+                let waiter = asleep::spawn(scope, move || {
+                    let mut order = lock.lock();
+                    order.push(number);
+                    LockGuard::release_fair(order);
+                });
+                waiter.until_asleep();
+                waiter
+            })
+            .collect();
+        for number in 0..3 {
+            LockGuard::release_fair(guard);
+            guard = lock.lock();
+            guard.push(10 + number);
+        }
+        LockGuard::release_fair(guard);
+        waiters.into_iter().for_each(asleep::Watched::join);
+    });
+    // This thread stood behind all three the first time.
+    assert_eq!(lock.into_inner(), [0, 1, 2, 10, 11, 12]);
 }
 
 #[test]

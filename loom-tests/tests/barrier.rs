@@ -2,7 +2,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::sync::{Barrier, BarrierWait, BrokenBarrier};
-use crewkit_loom_tests::{Plain, explore};
+use crewkit_loom_tests::{Plain, explore, explore_large};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -28,7 +28,7 @@ fn both(first: Waited, second: Waited) -> bool {
 
 #[test]
 fn two_go_in_lock_step_trip_after_trip() {
-    explore("barrier: (wait, wait) × (wait, wait), action", || {
+    explore_large("barrier: (wait, wait) × (wait, wait), action", || {
         let plain = Arc::new(Plain::new(0));
         let acted = Arc::clone(&plain);
         let barrier = Arc::new(Barrier::with_action(2, move || acted.add(1)));
@@ -50,7 +50,7 @@ fn two_go_in_lock_step_trip_after_trip() {
 
 #[test]
 fn the_last_of_three_lets_both_waiters_go() {
-    explore("barrier: wait × wait × wait", || {
+    explore_large("barrier: wait × wait × wait", || {
         let barrier = Arc::new(Barrier::new(3));
         let others = [(); 2].map(|()| spawn(&barrier, Barrier::wait));
         let mine = barrier.wait().unwrap().index;
@@ -71,7 +71,7 @@ fn a_timeout_and_the_last_arrival_agree() {
 
 #[test]
 fn a_timeout_breaks_the_barrier_for_two_others() {
-    explore("barrier of 4: wait × wait × wait_timeout", || {
+    explore_large("barrier of 4: wait × wait × wait_timeout", || {
         let barrier = Arc::new(Barrier::new(4));
         let others = [(); 2].map(|()| spawn(&barrier, Barrier::wait));
         assert_eq!(barrier.wait_timeout(SOON), Err(BrokenBarrier));
@@ -82,7 +82,7 @@ fn a_timeout_breaks_the_barrier_for_two_others() {
 
 #[test]
 fn an_abort_is_before_or_after_the_trip() {
-    explore("barrier: wait × wait × abort", || {
+    explore_large("barrier: wait × wait × abort", || {
         let barrier = Arc::new(Barrier::new(2));
         let others = [(); 2].map(|()| spawn(&barrier, Barrier::wait));
         barrier.abort();
@@ -96,7 +96,7 @@ fn an_abort_is_before_or_after_the_trip() {
 
 #[test]
 fn a_reset_sends_away_who_waits_and_takes_in_who_comes() {
-    explore("barrier: wait_timeout × wait_timeout × reset", || {
+    explore_large("barrier: wait_timeout × wait_timeout × reset", || {
         let barrier = Arc::new(Barrier::new(2));
         let others = [(); 2].map(|()| spawn(&barrier, |barrier| barrier.wait_timeout(SOON)));
         barrier.reset();
@@ -111,7 +111,7 @@ fn a_reset_sends_away_who_waits_and_takes_in_who_comes() {
 /// All four at once: a time that is over, the last arrival, a reset and an abort.
 #[test]
 fn nobody_is_left_behind_by_any_order_of_ends() {
-    explore("barrier: wait_timeout × wait × abort, reset", || {
+    explore_large("barrier: wait_timeout × wait × abort, reset", || {
         let barrier = Arc::new(Barrier::new(2));
         let timed = spawn(&barrier, |barrier| barrier.wait_timeout(SOON));
         let last = spawn(&barrier, |barrier| barrier.wait_timeout(SOON));

@@ -2,7 +2,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::sync::{CannotWait, Condition, Lock, RLock};
-use crewkit_loom_tests::{Plain, exhaust, explore};
+use crewkit_loom_tests::{Plain, exhaust, explore, explore_large};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -15,8 +15,10 @@ struct Shared {
 }
 
 impl Shared {
+    /// Notifies under the lock, so that who is called is left to the release.
     fn put(&self, count: usize) {
-        *self.tokens.lock() += count;
+        let mut tokens = self.tokens.lock();
+        *tokens += count;
         self.changed.notify(count);
     }
 
@@ -69,7 +71,7 @@ fn a_notification_after_the_lock_was_left_is_not_missed() {
 
 #[test]
 fn notify_wakes_exactly_as_many_as_it_says() {
-    explore("condition: wait × wait × notify(1), notify(1)", || {
+    explore_large("condition: wait × wait × notify(1), notify(1)", || {
         let shared = Arc::new(Shared::default());
         let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
         shared.put(1);
@@ -83,7 +85,7 @@ fn notify_wakes_exactly_as_many_as_it_says() {
 /// The race of CV8: a waiter is notified just when its time is over.
 #[test]
 fn a_timeout_takes_no_notification_with_it() {
-    explore("condition: wait_timeout × wait × notify(1), notify(1)", || {
+    explore_large("condition: wait_timeout × wait × notify(1), notify(1)", || {
         let shared = Arc::new(Shared::default());
         let timed = spawn(&shared, Shared::take_soon);
         let patient = spawn(&shared, Shared::take);
@@ -113,7 +115,7 @@ fn one_notification_is_for_one_of_two_even_if_one_gives_up() {
 
 #[test]
 fn an_rlock_is_let_go_from_any_depth_and_had_again_alone() {
-    explore("condition: rlock twice, wait × the same × change, notify_all", || {
+    explore_large("condition: rlock twice, wait × the same × change, notify_all", || {
         let shared = Arc::new((RLock::new(Plain::new(0)), Condition::new()));
         let takers = [(); 2].map(|()| {
             spawn(&shared, |(lock, changed)| {
@@ -148,8 +150,8 @@ fn a_lock_released_by_another_at_the_last_moment_is_an_error_and_leaves_nobody_i
         match waited {
             // The waiter let it go before the other tried, or after: then it found nothing.
             Err(error) => assert_eq!((error, released, shared.0.is_locked()), (CannotWait::NotHeld, true, false)),
-            // One that was let go twice was taken back in between.
-            Ok(_) => assert_eq!(shared.0.is_locked(), !released || shared.0.is_locked()),
+            // Either the waiter let it go and has it, or the other released what the waiter had taken back.
+            Ok(_) => assert_eq!(shared.0.is_locked(), !released),
         }
         assert!(!shared.1.notify_one());
     });

@@ -2,7 +2,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::sync::{NotOwner, RLock};
-use crewkit_loom_tests::{Plain, exhaust, explore};
+use crewkit_loom_tests::{Plain, exhaust, explore_large};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -34,7 +34,7 @@ fn two_exclude_each_other_at_any_depth() {
 
 #[test]
 fn two_waiters_get_through_one_by_one() {
-    explore("rlock: held twice × lock × lock", || {
+    explore_large("rlock: held twice × lock × lock", || {
         let lock = Arc::new(RLock::new(Plain::new(0)));
         let (outer, inner) = (lock.lock(), lock.lock());
         let waiters = [(); 2].map(|()| spawn(&lock, |lock| lock.lock().add(1)));
@@ -48,7 +48,7 @@ fn two_waiters_get_through_one_by_one() {
 
 #[test]
 fn a_timeout_takes_no_wake_up_with_it_and_no_ownership() {
-    explore("rlock: held × lock_timeout × lock", || {
+    explore_large("rlock: held × lock_timeout × lock", || {
         let lock = Arc::new(RLock::new(Plain::new(0)));
         let guard = lock.lock();
         let timed = spawn(&lock, |lock| {

@@ -1,7 +1,7 @@
 //! Models of `sync::Semaphore`.
 
 use crewkit::model::{Arc, thread};
-use crewkit::sync::{Permit, Semaphore};
+use crewkit::sync::{BoundedSemaphore, OverReleased, Permit, Semaphore};
 use crewkit_loom_tests::{Plain, exhaust, explore};
 use std::sync::Arc as StdArc;
 use std::time::Duration;
@@ -159,6 +159,38 @@ fn an_owned_permit_is_given_back_by_another_thread() {
         dropper.join().unwrap();
         drop(semaphore.acquire_many_owned(1));
         assert!(semaphore.try_acquire_owned().is_some());
+        assert_eq!(semaphore.available(), 1);
+    });
+}
+
+#[test]
+fn of_two_releases_too_many_one_is_refused() {
+    exhaust("bounded semaphore: release × release", || {
+        let semaphore = Arc::new(BoundedSemaphore::new(2));
+        semaphore.acquire().forget();
+        let other = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || semaphore.release(1)
+        });
+        let mine = semaphore.release(1);
+        let other = other.join().unwrap();
+        assert!(matches!((mine, other), (Ok(()), Err(OverReleased)) | (Err(OverReleased), Ok(()))));
+        assert_eq!(semaphore.available(), 2);
+    });
+}
+
+#[test]
+fn a_release_too_many_is_refused_with_a_waiter_in_line_too() {
+    explore("bounded semaphore: held × acquire_timeout × release(2)", || {
+        let semaphore = Arc::new(BoundedSemaphore::default());
+        let held = semaphore.acquire();
+        let waiter = thread::spawn({
+            let semaphore = Arc::clone(&semaphore);
+            move || drop(semaphore.acquire_timeout(SOON))
+        });
+        assert_eq!(semaphore.release(2), Err(OverReleased));
+        drop(held);
+        waiter.join().unwrap();
         assert_eq!(semaphore.available(), 1);
     });
 }

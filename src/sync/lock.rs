@@ -14,6 +14,7 @@ use std::cell::UnsafeCell;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -209,6 +210,20 @@ pub struct LockGuard<'a, T: ?Sized = ()> {
 
 // SAFETY: a shared guard gives `&T` and nothing else.
 unsafe impl<T: ?Sized + Sync> Sync for LockGuard<'_, T> {}
+
+impl<T: ?Sized> LockGuard<'_, T> {
+    /// Releases the lock to the thread that has waited longest, if one waits: nobody can overtake it.
+    ///
+    /// For a thread that would take the lock again at once, and should let others in between. Dropping the guard is faster.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn release_fair(guard: Self) {
+        // As in `drop`.
+        let _ = ManuallyDrop::new(guard).lock.permit.release_fair();
+    }
+}
 
 impl<T: ?Sized> Deref for LockGuard<'_, T> {
     type Target = T;

@@ -180,6 +180,16 @@ impl Permits {
         }
     }
 
+    /// [`release_only`](Self::release_only), to the first in line, if there is one, whoever else comes.
+    pub(super) fn release_fair(&self) -> Result<(), TooMany> {
+        let word = self.word.load(Ordering::Relaxed);
+        if has_waiters(word) && permits_in(word) < self.limit {
+            self.release_to_line(1, true)
+        } else {
+            self.release_only()
+        }
+    }
+
     /// Adds `count` permits, unless there would be more than the limit.
     #[inline]
     pub(super) fn release(&self, count: usize) -> Result<(), TooMany> {
@@ -193,7 +203,7 @@ impl Permits {
                 return Err(TooMany);
             }
             if has_waiters(word) {
-                return self.release_to_line(count);
+                return self.release_to_line(count, false);
             }
             match self.word.compare_exchange_weak(word, word + count * ONE, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
@@ -263,9 +273,9 @@ impl Permits {
     }
 
     #[cold]
-    fn release_to_line(&self, count: usize) -> Result<(), TooMany> {
+    fn release_to_line(&self, count: usize, is_fair: bool) -> Result<(), TooMany> {
         let mut line = self.line.lock();
-        line.let_the_first_be_owed();
+        line.let_the_first_be_owed(is_fair);
         let handed = line.waiters.front_mut().filter(|front| front.owed).map_or(0, |front| front.missing().min(count));
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -325,10 +335,10 @@ impl Permits {
 impl Line {
     /// Lets the first in line be owed if it waited long enough, and nobody else was for as long. A model has no clock:
     /// there, whoever was overtaken is owed.
-    fn let_the_first_be_owed(&mut self) {
+    fn let_the_first_be_owed(&mut self, at_once: bool) {
         let Some(front) = self.waiters.front_mut() else { return };
-        if cfg!(crewkit_loom) {
-            front.owed |= front.overtaken;
+        if at_once || cfg!(crewkit_loom) {
+            front.owed |= at_once || front.overtaken;
             return;
         }
         let now = Instant::now();

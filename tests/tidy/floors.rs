@@ -11,7 +11,7 @@ pub(crate) const TABLE: &str = " 9  prefork                  master, workers, sc
  4  thread  shm  reactor     threads, timers, locals; sealed segments; the event loop
  3  queue       framing      Queue between threads; message codec with a cap
  3  coroutine                generators, on stacks of their own
- 2  sync        model        Lock, Semaphore, Event; what users' models are written in
+ 2  sync        model        Lock, RLock, Condition, Semaphore, Event, Barrier; users' models
  1  primitive                atomics, cells, parking: real | loom
  0  sys                      the only floor that names libc, nix, socket2
 ";
