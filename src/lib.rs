@@ -11,7 +11,7 @@
 //! | check code that uses the two in every interleaving | [`model`] | |
 //! | typed messages between processes | [`ipc`] | `multiprocessing.Pipe` |
 //! | run a function in another process | [`process`] | `multiprocessing.Process` |
-//! | run many functions in a few processes | [`pool`] | `multiprocessing.Pool` |
+//! | run many functions in a few threads or processes | [`pool`] | `concurrent.futures`, `multiprocessing.Pool` |
 //! | serve connections from several processes | [`prefork`] | gunicorn's arbiter |
 //!
 //! A program that starts processes calls [`init()`] in the first line of `main`.
@@ -33,6 +33,8 @@ pub mod thread;
 
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 mod framing;
+#[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
+mod panics;
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 mod reactor;
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
@@ -40,7 +42,7 @@ mod shm;
 
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 pub mod ipc;
-#[cfg(all(feature = "processes", not(crewkit_loom)))]
+#[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
 pub mod pool;
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 pub mod process;

@@ -1,40 +1,39 @@
-//! Floor 7: many functions in a few processes (Python's `multiprocessing.Pool`).
+//! Floor 7: many functions in a few threads, or in a few processes (Python's `ThreadPool`, `multiprocessing.Pool`).
 //!
 //! | Which one do I want? | |
 //! |---|---|
-//! | one result, now | [`Pool::apply`] |
-//! | one result, later, from any thread | [`Pool::submit`], [`Task`] |
-//! | a list of results for a list of items | [`Pool::map`], [`Pool::map_results`] |
-//! | results while items are still being read | [`Pool::imap_unordered`], [`Pool::imap`] |
-//! | chunks, retries for one call | [`Pool::with`] |
+//! | threads: any closure, nothing is copied, a crash ends the program | [`ThreadPool`] |
+//! | processes: functions and serde values, a crash costs one task | [`Pool`] |
+//! | code that works with either | [`Executor`], [`AnyExecutor`] |
 //!
-//! A worker that dies takes the one call with it that it had begun ([`TaskError::WorkerDied`]); `README.md` beside this
-//! file says exactly what is seen when who dies where.
+//! | And then, of either? | |
+//! |---|---|
+//! | one result, now | `apply` |
+//! | one result, later, from any thread, or by `.await` | `submit`, [`Task`] |
+//! | a list of results for a list of items | `map`, `map_results`, `map_async` |
+//! | results while items are still being read | `imap`, `imap_unordered` |
+//! | chunks, deadlines, retries for one call | `with` |
+//!
+//! A call that fails does so alone, and [`TaskError`] says whether it may have run.
 
-mod builder;
-mod call;
-mod engine;
 mod error;
-mod feed;
-mod inbox;
-mod job;
-mod ledger;
-mod map;
-mod member;
-#[expect(clippy::module_inception, reason = "the type that the floor is named after has a room of its own")]
-mod pool;
-mod protocol;
-mod recipe;
-mod runner;
-mod scheduler;
-mod state;
+#[cfg(feature = "processes")]
+mod executor;
+#[cfg(feature = "processes")]
+mod processes;
 mod task;
-mod worker;
+#[cfg(feature = "threads")]
+mod threads;
 
-pub use builder::Builder;
-pub use call::Call;
 pub use error::{MapError, PoolError, TaskError};
-pub use map::{Imap, ImapUnordered, Indexed};
-pub use pool::{Pool, Stats, Worker};
-pub use task::Task;
-pub use worker::attempt;
+#[cfg(all(feature = "processes", feature = "threads"))]
+pub use executor::AnyExecutor;
+#[cfg(feature = "processes")]
+pub use executor::{Executor, Payload};
+#[cfg(feature = "processes")]
+pub use processes::{Builder, Call, Imap, ImapUnordered, Indexed, Pool, Stats, Worker, attempt};
+pub use task::{MapTask, Task};
+#[cfg(feature = "threads")]
+pub use threads::{
+    ThreadCall, ThreadImap, ThreadImapUnordered, ThreadIndexed, ThreadPool, ThreadPoolBuilder, ThreadStats,
+};

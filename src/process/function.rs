@@ -28,8 +28,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::SpawnError;
-use super::panics::{self, PanicReport};
 use crate::ipc::parcel::{self, Parcel};
+use crate::panics::{self, PanicReport};
 use crate::sys::elf::{Identity, Image};
 
 /// A function of this program that other processes of it can call.

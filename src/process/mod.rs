@@ -34,7 +34,6 @@ mod error;
 mod exit;
 mod handle;
 mod owner;
-mod panics;
 mod protocol;
 mod server;
 mod start;
@@ -44,8 +43,6 @@ mod wait;
 
 pub(crate) mod fork;
 pub(crate) mod function;
-
-pub(crate) use panics::PanicReport;
 
 pub use boot::init;
 pub use builder::{Builder, StartMethod};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::exit::{Exit, ResourceUsage};
 use super::function::Function;
-use super::panics::PanicReport;
+use crate::panics::PanicReport;
 use crate::sys::socket;
 
 /// The variable that tells an executed process what it is.

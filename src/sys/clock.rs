@@ -36,17 +36,25 @@ pub(crate) fn later(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now + Duration::from_secs(365 * 24 * 3600))
 }
 
-/// For schedules: only the event loop computes with instants.
-#[cfg(all(feature = "processes", not(crewkit_loom)))]
+/// For schedules: only the event loop and pools compute with instants.
+#[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
 impl Deadline {
     /// Expires at `instant`.
+    #[cfg(feature = "processes")]
     pub(crate) fn at(instant: Instant) -> Self {
         Self(Some(instant))
     }
 
     /// The instant itself; `None` for never.
+    #[cfg(feature = "processes")]
     pub(crate) fn instant(self) -> Option<Instant> {
         self.0
+    }
+
+    /// Whichever of the two comes first.
+    #[cfg(feature = "threads")]
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        Self([self.0, other.0].into_iter().flatten().min())
     }
 }
 

@@ -5,14 +5,14 @@ use crate::source::{Source, Token};
 
 /// The floors, as ARCHITECTURE.md shows them: number, modules of the floor, what they are.
 pub(crate) const TABLE: &str = " 9  prefork                  master, workers, scoreboard
- 7  pool                     workers that outlive their tasks, scheduling, retries
+ 7  pool                     threads and processes that outlive their tasks
  6  process                  start methods, life cycle, causes of death
  5  ipc                      typed messages between processes, with descriptors in them
  4  thread  shm  reactor     threads, timers, locals; sealed segments; the event loop
  3  queue       framing      Queue between threads; message codec with a cap
  3  coroutine                generators, on stacks of their own
  2  sync        model        Lock, RLock, Condition, Semaphore, Event, Barrier; users' models
- 1  primitive                atomics, cells, parking: real | loom
+ 1  primitive     panics     atomics, cells, parking: real | loom; panics as values
  0  sys                      the only floor that names libc, nix, socket2
 ";
 
@@ -131,7 +131,7 @@ mod tests {
         {
             assert!(modules.contains(&(module.to_owned(), floor)), "{modules:?}");
         }
-        assert_eq!(modules.len(), 14, "{modules:?}");
+        assert_eq!(modules.len(), 15, "{modules:?}");
     }
 
     #[test]

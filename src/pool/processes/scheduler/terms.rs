@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// Something to be done: one or more items that are sent together, and may be cut.
-pub(in crate::pool) trait Work: Sized {
+pub(in crate::pool::processes) trait Work: Sized {
     /// How many items it has; at least one.
     fn items(&self) -> u32;
     /// How many times more an item that was begun and lost is tried.
@@ -15,18 +15,18 @@ pub(in crate::pool) trait Work: Sized {
 
 /// Names a piece of work from submission to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::pool) struct Ticket(pub(in crate::pool) u64);
+pub(in crate::pool::processes) struct Ticket(pub(in crate::pool::processes) u64);
 
 /// Names one incarnation of a worker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::pool) struct WorkerId(pub(in crate::pool) usize);
+pub(in crate::pool::processes) struct WorkerId(pub(in crate::pool::processes) usize);
 
 /// Names one offer to one worker. Never zero.
-pub(in crate::pool) type Seq = u32;
+pub(in crate::pool::processes) type Seq = u32;
 
 /// How far a worker got with an offer, by the word it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) enum Begun {
+pub(in crate::pool::processes) enum Begun {
     Nothing,
     /// This item, counted within the offer, and nothing after it.
     Item(u32),
@@ -34,7 +34,7 @@ pub(in crate::pool) enum Begun {
 
 /// Why work comes back undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) enum Undone {
+pub(in crate::pool::processes) enum Undone {
     /// A worker died in it; `attempts` were made.
     Lost { attempts: u32 },
     /// So many workers died with it in their hands, though none began it, that it is taken for the cause.
@@ -45,7 +45,7 @@ pub(in crate::pool) enum Undone {
 
 /// What is to be done by whoever owns the processes.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::pool) enum Action<W> {
+pub(in crate::pool::processes) enum Action<W> {
     /// Start a process; answer with `spawned` or `spawn_failed`.
     Spawn(WorkerId),
     /// Send the work in this lane (`flight_mut`).
@@ -64,7 +64,7 @@ pub(in crate::pool) enum Action<W> {
 
 /// Where work was that should be cancelled.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::pool) enum Cancel<W> {
+pub(in crate::pool::processes) enum Cancel<W> {
     /// In the queue; here it is.
     Queued(W),
     /// With a worker, which may not have begun it: try [`Action::TakeBack`]'s way.
@@ -75,7 +75,7 @@ pub(in crate::pool) enum Cancel<W> {
 
 /// Whether the pool takes, does, or ends its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) enum Phase {
+pub(in crate::pool::processes) enum Phase {
     /// Work is taken and done.
     Open,
     /// What is there is done, nothing more is taken; then the workers leave.
@@ -88,20 +88,20 @@ pub(in crate::pool) enum Phase {
 
 /// What a scheduler is told once.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::pool) struct Policy {
+pub(in crate::pool::processes) struct Policy {
     /// How many workers there should be; at least one.
-    pub(in crate::pool) workers: usize,
+    pub(in crate::pool::processes) workers: usize,
     /// How many offers a worker may hold: one that runs, and one that waits so that it need not wait for the owner.
-    pub(in crate::pool) lanes: usize,
+    pub(in crate::pool::processes) lanes: usize,
     /// The time between SIGTERM and SIGKILL.
-    pub(in crate::pool) patience: Duration,
+    pub(in crate::pool::processes) patience: Duration,
 }
 
 /// Running totals, in items where that makes a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::pool) struct Totals {
-    pub(in crate::pool) completed: u64,
-    pub(in crate::pool) lost: u64,
-    pub(in crate::pool) retried: u64,
-    pub(in crate::pool) deaths: u64,
+pub(in crate::pool::processes) struct Totals {
+    pub(in crate::pool::processes) completed: u64,
+    pub(in crate::pool::processes) lost: u64,
+    pub(in crate::pool::processes) retried: u64,
+    pub(in crate::pool::processes) deaths: u64,
 }

@@ -18,14 +18,14 @@ pub(super) enum Stage {
 
 /// An offer that a worker has.
 #[derive(Debug)]
-pub(in crate::pool) struct Flight<W> {
-    pub(in crate::pool) work: W,
-    pub(in crate::pool) ticket: Ticket,
-    pub(in crate::pool) seq: Seq,
+pub(in crate::pool::processes) struct Flight<W> {
+    pub(in crate::pool::processes) work: W,
+    pub(in crate::pool::processes) ticket: Ticket,
+    pub(in crate::pool::processes) seq: Seq,
     /// 1 for the first time, one more for each retry.
-    pub(in crate::pool) attempt: u32,
+    pub(in crate::pool::processes) attempt: u32,
     /// The items whose results have arrived, from the front.
-    pub(in crate::pool) received: u32,
+    pub(in crate::pool::processes) received: u32,
     /// How many workers died before they began it, with nothing else to do.
     pub(super) bounces: u32,
     /// Known to have begun. False says nothing.

@@ -1,6 +1,6 @@
-//! Panics as values: message, place and backtrace, so that they can travel to another process.
+//! Floor 1: panics as values: message, place and backtrace, so that they can travel to another thread or process.
 //!
-//! A function that was called from another process is told about by its result, not by the child's standard error:
+//! A function that was called from elsewhere is told about by its result, not by the standard error of where it ran:
 //! the report goes to whoever joins. Panics of threads that the function started are the panic hook's, as ever.
 
 use std::any::Any;
@@ -12,16 +12,15 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 /// A panic, as it travels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "processes", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PanicReport {
     /// What was said.
     pub(crate) message: String,
     /// File, line and column; empty if the hook was not called.
     pub(crate) location: String,
-    /// The backtrace; empty if `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE` is `0`.
+    /// The backtrace; empty if none was wanted.
     pub(crate) backtrace: String,
 }
 
@@ -31,10 +30,22 @@ struct Seen {
     backtrace: Option<Backtrace>,
 }
 
+/// Which panics have a backtrace. It costs a millisecond and more.
+#[derive(Clone, Copy)]
+enum Trace {
+    /// All, unless the environment says no: where a process ends by its panic.
+    #[cfg(feature = "processes")]
+    UnlessOff,
+    /// As std does: none, unless the environment asks for them.
+    #[cfg(feature = "threads")]
+    IfOn,
+}
+
 /// What a thread inside [`catch`] keeps.
 struct Watch {
-    /// Inside another one.
-    nested: bool,
+    /// Somebody waits for the report: inside another one, or a task of a pool.
+    awaited: bool,
+    trace: Trace,
     seen: Option<Seen>,
 }
 
@@ -49,12 +60,34 @@ static ANNOUNCE: AtomicBool = AtomicBool::new(false);
 /// From now on a panic inside the outermost [`catch`] of a thread is also told on standard error at once, in one line
 /// and without a backtrace: nobody may ever join, and a second panic on the way out ends the process without a report.
 /// One inside an inner `catch` is not: that is a task of a pool, whose caller waits for the report.
+#[cfg(feature = "processes")]
 pub(crate) fn announce() {
     ANNOUNCE.store(true, Ordering::Relaxed);
 }
 
-/// Runs `f`; a panic becomes a report.
+/// Runs `f`, what a process was started for; a panic becomes a report, with a backtrace unless that is switched off.
+#[cfg(feature = "processes")]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    let awaited = WATCH.with_borrow(Option::is_some);
+    watched(Watch { awaited, trace: Trace::UnlessOff, seen: None }, f)
+}
+
+/// Runs `f`, a call of one of this process's threads; a panic becomes a report, with a backtrace where std makes one.
+#[cfg(feature = "threads")]
+pub(crate) fn catch_in_thread<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    watched(Watch { awaited: true, trace: Trace::IfOn, seen: None }, f)
+}
+
+/// Runs `f`, of which nobody awaits anything; a panic is told by the program's panic hook, and goes no further.
+#[cfg(feature = "threads")]
+pub(crate) fn tell(f: impl FnOnce()) {
+    let outer = WATCH.take();
+    // A payload's destructor is the user's code, too, and may panic.
+    panic::catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(std::mem::forget);
+    WATCH.set(outer);
+}
+
+fn watched<T>(watch: Watch, f: impl FnOnce() -> T) -> Result<T, PanicReport> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -64,8 +97,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
             }
         }));
     });
-    let nested = WATCH.with_borrow(Option::is_some);
-    let outer = WATCH.replace(Some(Watch { nested, seen: None }));
+    let outer = WATCH.replace(Some(watch));
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     let seen = WATCH.replace(outer).and_then(|watch| watch.seen);
     result.map_err(|payload| {
@@ -89,13 +121,13 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
         let Ok(mut watch) = watch.try_borrow_mut() else { return false };
         let Some(watch) = watch.as_mut() else { return false };
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        if ANNOUNCE.load(Ordering::Relaxed) && !watch.nested {
+        if ANNOUNCE.load(Ordering::Relaxed) && !watch.awaited {
             let process = std::process::id();
             let message = message(info.payload());
             // Nobody may be left who reads it, and a panic in the hook would be an abort without a report.
             let _ = writeln!(io::stderr(), "crewkit: process {process} panicked at {location}: {message}");
         }
-        let backtrace = backtrace_wanted().then(Backtrace::force_capture);
+        let backtrace = wanted(watch.trace).then(Backtrace::force_capture);
         watch.seen = Some(Seen { location, backtrace });
         true
     })
@@ -107,13 +139,19 @@ fn message(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("a value that is not a string").to_owned()
 }
 
-/// A report is made once and travels, so it has a backtrace unless it was switched off explicitly.
-fn backtrace_wanted() -> bool {
+/// What the environment says to that.
+fn wanted(trace: Trace) -> bool {
     let setting = std::env::var_os("RUST_LIB_BACKTRACE").or_else(|| std::env::var_os("RUST_BACKTRACE"));
-    setting.is_none_or(|setting| setting != "0")
+    let otherwise = match trace {
+        #[cfg(feature = "processes")]
+        Trace::UnlessOff => true,
+        #[cfg(feature = "threads")]
+        Trace::IfOn => false,
+    };
+    setting.map_or(otherwise, |setting| setting != "0")
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "processes"))]
 mod tests {
     use super::*;
 
@@ -123,7 +161,7 @@ mod tests {
         let report = catch(|| panic!("number {}", 7)).unwrap_err();
         assert_eq!(report.message, "number 7");
         assert!(report.location.contains(&format!("panics.rs:{line}:")), "{}", report.location);
-        let switched_off = !backtrace_wanted();
+        let switched_off = !wanted(Trace::UnlessOff);
         assert!(switched_off || report.backtrace.contains("the_report_says"), "{}", report.backtrace);
     }
 

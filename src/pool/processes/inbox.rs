@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-use super::error::TaskError;
 use super::protocol::{self, Ending};
 use crate::ipc::parcel;
-use crate::process::PanicReport;
+use crate::panics::PanicReport;
+use crate::pool::error::TaskError;
 use crate::sync::Event;
 use crate::sys::clock::Deadline;
 
@@ -71,16 +72,22 @@ fn outcome<R: DeserializeOwned>(ending: Ending, bytes: &[u8], fds: Vec<OwnedFd>)
         Ending::Returned => parcel::decode(bytes, fds).map_err(|error| TaskError::BadResult(error.to_string())),
         Ending::BadArgument => Err(TaskError::BadArgument(text())),
         Ending::BadResult => Err(TaskError::BadResult(text())),
-        Ending::Panicked => Err(match postcard::from_bytes(bytes) {
-            Ok(PanicReport { message, location, backtrace }) => TaskError::Panicked { message, location, backtrace },
+        Ending::Panicked => Err(match postcard::from_bytes::<PanicReport>(bytes) {
+            Ok(report) => TaskError::from(report),
             Err(error) => TaskError::BadResult(error.to_string()),
         }),
     }
 }
 
+/// Deliveries that nobody has taken, and who is to be woken by the next one.
+struct Arrived {
+    list: VecDeque<Delivery>,
+    waker: Option<Waker>,
+}
+
 /// A list of deliveries, and how many bytes are on their way through it.
 pub(super) struct Inbox {
-    arrived: Mutex<VecDeque<Delivery>>,
+    arrived: Mutex<Arrived>,
     /// Set when something arrived; cleared by a reader that found nothing, under the lock.
     bell: Event,
     /// The arguments of jobs that are not done, and the results that nobody has taken.
@@ -89,7 +96,8 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { arrived: Mutex::new(VecDeque::new()), bell: Event::new(), bytes: AtomicUsize::new(0) }
+        let arrived = Arrived { list: VecDeque::new(), waker: None };
+        Self { arrived: Mutex::new(arrived), bell: Event::new(), bytes: AtomicUsize::new(0) }
     }
 
     /// Counts bytes that are on their way.
@@ -110,13 +118,19 @@ impl Inbox {
     /// Puts something in. Never waits for a reader.
     pub(super) fn put(&self, delivery: Delivery) {
         self.charge(delivery.len());
-        self.arrived.lock().push_back(delivery);
+        let mut arrived = self.arrived.lock();
+        arrived.list.push_back(delivery);
+        let waker = arrived.waker.take();
+        drop(arrived);
         self.bell.set();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Takes what arrived first.
     pub(super) fn try_take(&self) -> Option<Delivery> {
-        let delivery = self.arrived.lock().pop_front()?;
+        let delivery = self.arrived.lock().list.pop_front()?;
         self.discharge(delivery.len());
         Some(delivery)
     }
@@ -131,14 +145,14 @@ impl Inbox {
         loop {
             {
                 let arrived = self.arrived.lock();
-                if !arrived.is_empty() {
+                if !arrived.list.is_empty() {
                     return true;
                 }
                 self.bell.clear();
             }
             match deadline.remaining() {
                 None => self.bell.wait(),
-                Some(left) if !self.bell.wait_timeout(left) => return !self.arrived.lock().is_empty(),
+                Some(left) if !self.bell.wait_timeout(left) => return !self.arrived.lock().list.is_empty(),
                 Some(_) => {}
             }
         }
@@ -146,6 +160,16 @@ impl Inbox {
 
     /// Looks at what arrived first.
     pub(super) fn peek<T>(&self, look: impl FnOnce(&Delivery) -> T) -> Option<T> {
-        self.arrived.lock().front().map(look)
+        self.arrived.lock().list.front().map(look)
+    }
+
+    /// Has `waker` called by the next delivery; false if there is one.
+    pub(super) fn watch(&self, waker: &Waker) -> bool {
+        let mut arrived = self.arrived.lock();
+        let watching = arrived.list.is_empty();
+        let before = watching.then(|| arrived.waker.replace(waker.clone()));
+        drop(arrived);
+        drop(before);
+        watching
     }
 }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{MapError, TaskError};
 use super::feed::Feed;
+use super::gathering::{Gathering, Outcome};
 use super::inbox::Inbox;
 use super::job::Job;
 use super::map::{Imap, ImapUnordered};
+use super::pending::Awaited;
 use super::pool::Pool;
-use super::task::Task;
 use crate::ipc::parcel;
+use crate::pool::error::{MapError, TaskError};
+use crate::pool::task::{MapTask, Task};
 use crate::process::function::Function;
 
 /// Chunks of a map for each worker, where nobody says how long they should be: CPython's number. Fewer would leave
@@ -60,7 +62,7 @@ impl<'p> Call<'p> {
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.submit(f, argument).get()
     }
@@ -74,7 +76,7 @@ impl<'p> Call<'p> {
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         let shared = &self.pool.shared;
         let inbox = Arc::new(Inbox::new());
@@ -89,7 +91,7 @@ impl<'p> Call<'p> {
             Ok(ticket)
         };
         let ticket = submitted();
-        Task::new(inbox, ticket, shared)
+        Task::new(Arc::new(Awaited::new(inbox, ticket, shared)))
     }
 
     /// [`Pool::map`].
@@ -108,11 +110,7 @@ impl<'p> Call<'p> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        let (results, errors) = self.collect(f, items);
-        match errors.into_iter().min_by_key(|(index, _)| *index) {
-            None => Ok(results.into_iter().flatten().collect()),
-            Some((index, error)) => Err(MapError { index, error, results }),
-        }
+        self.collect(f, items).into_result()
     }
 
     /// [`Pool::map_results`].
@@ -127,15 +125,38 @@ impl<'p> Call<'p> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        let (results, errors) = self.collect(f, items);
+        let (results, errors) = self.collect(f, items).into_parts();
         let mut errors: BTreeMap<usize, TaskError> = errors.into_iter().collect();
         let results = results.into_iter().enumerate();
         // Each item has a result or an error.
         results.map(|(index, result)| result.ok_or_else(|| errors.remove(&index).unwrap_or(TaskError::Taken))).collect()
     }
 
-    /// The results by index, and apart from them the errors with theirs.
-    fn collect<F, A, R, I>(self, f: F, items: I) -> (Vec<Option<R>>, Vec<(usize, TaskError)>)
+    /// [`Pool::map_async`].
+    ///
+    /// # Blocking
+    ///
+    /// As there.
+    pub fn map_async<F, A, R, I>(self, f: F, items: I) -> MapTask<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        let items: Vec<A> = items.into_iter().collect();
+        let (count, chunksize) = (items.len(), self.chunks(items.len()));
+        let feed = Feed::new(self.pool, f, items.into_iter(), chunksize, usize::MAX, self.retries);
+        let (inbox, sent) = feed.launch();
+        MapTask::new(Task::new(Arc::new(Gathering::new(inbox, sent, &self.pool.shared))), count)
+    }
+
+    /// How long the chunks of a map of so many items are.
+    fn chunks(&self, items: usize) -> usize {
+        self.chunksize.unwrap_or_else(|| items.div_ceil(CHUNKS_PER_WORKER * self.pool.workers).max(1))
+    }
+
+    fn collect<F, A, R, I>(self, f: F, items: I) -> Outcome<R>
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
@@ -154,26 +175,17 @@ impl<'p> Call<'p> {
         }
     }
 
-    fn collect_known<F, A, R, I>(self, f: F, items: I, count: usize) -> (Vec<Option<R>>, Vec<(usize, TaskError)>)
+    fn collect_known<F, A, R, I>(self, f: F, items: I, count: usize) -> Outcome<R>
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
         I: Iterator<Item = A>,
     {
-        let chunksize = self.chunksize.unwrap_or_else(|| count.div_ceil(CHUNKS_PER_WORKER * self.pool.workers).max(1));
-        let mut results: Vec<Option<R>> = Vec::new();
-        let mut errors = Vec::new();
-        Feed::new(self.pool, f, items, chunksize, usize::MAX, self.retries).drain(|index, result| {
-            if results.len() <= index {
-                results.resize_with(index + 1, || None);
-            }
-            match result {
-                Ok(result) => results[index] = Some(result),
-                Err(error) => errors.push((index, error)),
-            }
-        });
-        (results, errors)
+        let mut outcome = Outcome::of(count);
+        let feed = Feed::new(self.pool, f, items, self.chunks(count), usize::MAX, self.retries);
+        feed.drain(|index, result| outcome.add(index, result));
+        outcome
     }
 
     /// [`Pool::imap`].

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use super::builder::Builder;
 use super::call::Call;
 use super::engine::Shared;
-use super::error::{MapError, PoolError, TaskError};
 use super::map::{Imap, ImapUnordered};
-use super::task::Task;
+use crate::pool::error::{MapError, PoolError, TaskError};
+use crate::pool::task::{MapTask, Task};
 
 /// How long a drop waits: until the killed are gone, and a little.
 const DROP: Duration = Duration::from_secs(15);
@@ -82,7 +82,7 @@ impl Pool {
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.submit(f, argument).get()
     }
@@ -100,7 +100,7 @@ impl Pool {
     where
         F: Fn(A) -> R + Copy + Send + Sync + 'static,
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.with().submit(f, argument)
     }
@@ -138,6 +138,22 @@ impl Pool {
         I: IntoIterator<Item = A>,
     {
         self.with().map_results(f, items)
+    }
+
+    /// Has `f` called with each item, and gives the results later (Python's `map_async`). The items are read and sent here
+    /// and now.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn map_async<F, A, R, I>(&self, f: F, items: I) -> MapTask<R>
+    where
+        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.with().map_async(f, items)
     }
 
     /// Calls `f` with each item and gives the results in the order of the items, while they come (Python's `imap`).

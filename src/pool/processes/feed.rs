@@ -8,12 +8,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::TaskError;
 use super::inbox::{Delivery, Inbox};
 use super::job::Job;
 use super::pool::Pool;
 use super::protocol::push_argument;
+use super::scheduler::Ticket;
 use crate::ipc::parcel::{self, EncodeError, Parcel};
+use crate::pool::error::TaskError;
 use crate::process::function::Function;
 use crate::sys::clock::Deadline;
 
@@ -21,6 +22,12 @@ use crate::sys::clock::Deadline;
 const CHUNK_BYTES: usize = 1 << 20;
 /// While so many bytes of arguments and unread results are on their way, no further item is sent.
 const BYTES_AHEAD: usize = 64 << 20;
+
+/// Items that were all sent: how many, and what their jobs are called in the scheduler.
+pub(super) struct Sent {
+    pub(super) items: usize,
+    pub(super) tickets: Vec<Ticket>,
+}
 
 /// Items on their way through a pool.
 pub(super) struct Feed<'p, R, I: Iterator> {
@@ -37,6 +44,8 @@ pub(super) struct Feed<'p, R, I: Iterator> {
     next: usize,
     /// Sent, and not yet back.
     outstanding: usize,
+    /// What was sent, where somebody will want to know.
+    tickets: Option<Vec<Ticket>>,
     /// Back, and not yet asked for.
     back: VecDeque<(usize, Result<R, TaskError>)>,
 }
@@ -54,7 +63,16 @@ where
         let function = Function::of(f).map_err(|error| TaskError::BadArgument(error.to_string()));
         let inbox = Arc::new(Inbox::new());
         let (items, back) = (items.fuse(), VecDeque::new());
-        Self { pool, function, items, chunksize, ahead, retries, inbox, next: 0, outstanding: 0, back }
+        Self { pool, function, items, chunksize, ahead, retries, inbox, next: 0, outstanding: 0, tickets: None, back }
+    }
+
+    /// Sends all items at once, and leaves the results to somebody else.
+    pub(super) fn launch(mut self) -> (Arc<Inbox>, Sent) {
+        self.tickets = Some(Vec::new());
+        while self.send_chunk() {}
+        // Nothing is to be withdrawn when this is dropped.
+        self.outstanding = 0;
+        (Arc::clone(&self.inbox), Sent { items: self.next, tickets: self.tickets.take().unwrap_or_default() })
     }
 
     /// The next result, with its item's index, in the order in which they come. `None` after the last.
@@ -169,11 +187,14 @@ where
 
     fn send(&mut self, first: usize, count: usize, job: impl FnOnce(Function, u32, Arc<Inbox>) -> Job) {
         let submitted = match &self.function {
-            Ok(function) => self.pool.shared.submit(job(*function, self.retries, Arc::clone(&self.inbox))).map(drop),
+            Ok(function) => self.pool.shared.submit(job(*function, self.retries, Arc::clone(&self.inbox))),
             Err(error) => Err(error.clone()),
         };
         match submitted {
-            Ok(()) => self.outstanding += count,
+            Ok(ticket) => {
+                self.outstanding += count;
+                self.tickets.iter_mut().for_each(|tickets| tickets.push(ticket));
+            }
             Err(error) => self.fail(first, count, error),
         }
     }

@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::error::TaskError;
 use super::inbox::{Delivery, Inbox};
 use super::job::Job;
 use super::member::{self, Member, Sent};
 use super::protocol::{self, Ending, Report};
 use super::recipe::Hired;
 use super::scheduler::{Action, Cancel, Flight, Phase, Policy, Scheduler, Seq, Ticket, Totals, Undone, Work, WorkerId};
+use crate::pool::error::TaskError;
 use crate::process::Exit;
 use crate::reactor::{self, Registrar};
 

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::TaskError;
 use super::feed::Feed;
+use crate::pool::error::TaskError;
 
 /// Results in the order in which they come; made by [`Pool::imap_unordered`](super::Pool::imap_unordered).
 ///

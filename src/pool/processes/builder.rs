@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::engine::Shared;
-use super::error::PoolError;
 use super::pool::Pool;
 use super::recipe::Recipe;
 use super::runner;
 use super::scheduler::Policy;
 use crate::ipc::parcel;
+use crate::pool::error::PoolError;
 use crate::process::function::Function;
 use crate::process::{ForkError, SpawnError, StartMethod, cpu_count};
 use crate::reactor::Poller;

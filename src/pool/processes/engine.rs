@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::error::TaskError;
 use super::inbox::Inbox;
 use super::job::Job;
 use super::recipe::Recipe;
 use super::scheduler::{Policy, Ticket};
 use super::state::State;
+use crate::pool::error::TaskError;
 use crate::reactor::{Registrar, Waker};
 use crate::sync::Event;
 use crate::sys::generation;
