@@ -298,3 +298,23 @@ an RLock
 ";
     assert_eq!(says("bank"), expected);
 }
+
+#[test]
+fn baozi_are_all_eaten_and_everybody_goes_home() {
+    let expected = "\
+300 baozi made by 3 cooks, 300 eaten by 2 eaters
+  102 pork
+   99 leek
+   99 red bean
+every baozi was eaten once
+the steamer is empty
+";
+    assert_eq!(says("baozi"), expected);
+    // A crowd around a steamer for one.
+    let output = example("baozi").args(["8", "5", "400", "1"]).output().unwrap();
+    let (report, complaints) = texts(&output);
+    assert!(output.status.success(), "{complaints}");
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[0], "3200 baozi made by 8 cooks, 3200 eaten by 5 eaters");
+    assert_eq!(lines[4..], ["every baozi was eaten once", "the steamer is empty"]);
+}

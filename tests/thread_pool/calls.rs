@@ -37,7 +37,7 @@ fn a_stack_that_cannot_be_had_is_an_error_and_leaves_no_thread() {
 #[test]
 fn closures_with_captures_are_called_in_named_threads_with_their_own_stack() {
     let pool = ThreadPool::builder().workers(2).name("baker").stack_size(64 << 20).build().unwrap();
-    let words = vec![String::from("a"), String::from("b")];
+    let words = [String::from("a"), String::from("b")];
     let task = pool.submit(move |joint: &str| (words.join(joint), thread::current().name().map(String::from)), "+");
     let (text, name) = task.get().unwrap();
     assert_eq!(text, "a+b");

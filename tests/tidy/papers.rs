@@ -41,7 +41,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let broken = |path, text| broken_links(root, path, text).iter().map(|f| f.line).collect::<Vec<_>>();
         assert_eq!(broken("ARCHITECTURE.md", "[a](src/lib.rs)\n[b](src/attic.rs) [c](Cargo.toml#x)"), [2]);
-        assert_eq!(broken("src/pool/README.md", "[a](pool.rs), [b](../lib.rs), [c](../pool.rs)"), [1]);
+        assert_eq!(broken("src/pool/processes/README.md", "[a](pool.rs), [b](../mod.rs), [c](../pool.rs)"), [1]);
         assert_eq!(broken("README.md", "[a](https://example.org/x) [b](#here) `x](y`"), [0; 0]);
     }
 
