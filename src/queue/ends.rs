@@ -189,7 +189,7 @@ pub(super) struct Sight {
     hasty_looks: u32,
 }
 
-/// At most how many: a segment full.
+/// At most how many: what an end gets through in about a microsecond, twice.
 const CLOSE: usize = 64;
 /// How often in a row patience may be in vain, and how many looks are hasty after that.
 const IN_VAIN: u32 = 3;

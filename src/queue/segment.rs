@@ -18,10 +18,10 @@ use crate::primitive::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-/// How many items of this type a segment has room for: a power of two, 64 for small ones, fewer for those with which it
+/// How many items of this type a segment has room for: a power of two, 128 for small ones, fewer for those with which it
 /// would become larger than 4 KiB. As few as can be in a model, so that every model comes to a boundary.
 pub(super) const fn slots<T>() -> usize {
-    let most = if cfg!(crewkit_loom) { 2 } else { 64 };
+    let most = if cfg!(crewkit_loom) { 2 } else { 128 };
     let mut slots = 2;
     while slots < most && 2 * slots * size_of::<T>() <= 4096 {
         slots *= 2;

@@ -68,7 +68,7 @@ fn millions_of_items_are_held_and_handed_out_in_order() {
 
 #[test]
 fn every_item_is_dropped_once_wherever_the_ends_are() {
-    for (before, after) in [(0, 0), (1, 0), (63, 1), (64, 64), (65, 127), (128, 500), (200, 3)] {
+    for (before, after) in [(0, 0), (1, 0), (127, 1), (128, 128), (129, 127), (256, 500), (300, 3)] {
         let drops = AtomicUsize::new(0);
         let queue = Queue::unbounded();
         let put = |items: usize| (0..items).for_each(|_| queue.put(counted(&drops)).unwrap());
