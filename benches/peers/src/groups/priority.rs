@@ -119,11 +119,11 @@ pub(crate) fn contests() -> Vec<Contest> {
             .with(Contestant::peer("parking_lot Mutex<BinaryHeap>", || Ok(alternate::<ParkingLot>())))
             .with(Contestant::peer("std Mutex<BinaryHeap>", || Ok(alternate::<Std>())))
             .target(Target::speed(OURS, 1.0, &[])),
-        crowded.with(pumped::<ParkingLot>(crowd, "parking_lot Mutex<BinaryHeap>", Side::Peer)).with(pumped::<Std>(
-            crowd,
-            "std Mutex<BinaryHeap>",
-            Side::Peer,
-        )),
+        crowded
+            .with(pumped::<PriorityQueue<u64>>(crowd, OURS, Side::Crewkit))
+            .with(pumped::<ParkingLot>(crowd, "parking_lot Mutex<BinaryHeap>", Side::Peer))
+            .with(pumped::<Std>(crowd, "std Mutex<BinaryHeap>", Side::Peer))
+            .target(Target::speed(OURS, 1.3, &[])),
     ]
 }
 
