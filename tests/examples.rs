@@ -318,3 +318,15 @@ the steamer is empty
     assert_eq!(lines[0], "3200 baozi made by 8 cooks, 3200 eaten by 5 eaters");
     assert_eq!(lines[4..], ["every baozi was eaten once", "the steamer is empty"]);
 }
+
+#[test]
+fn permits_lets_five_of_twenty_work() {
+    let expected = "\
+group 1: 5 of 20 threads at work, permits: none left
+group 2: 5 of 20 threads at work, permits: none left
+group 3: 5 of 20 threads at work, permits: none left
+group 4: 5 of 20 threads at work, permits: none left
+never more than 5 at once; 5 permits again
+";
+    assert_eq!(says("permits"), expected);
+}
