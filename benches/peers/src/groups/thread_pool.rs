@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use crewkit::pool::ThreadPool;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
-use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
+use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, Target, check};
 
+const OURS: &str = "crewkit ThreadPool";
 /// How many threads the pools have.
 const THREADS: usize = 2;
 /// How many items a map has.
@@ -16,7 +18,9 @@ const ITEMS: u64 = 100_000;
 pub(crate) fn contests() -> Vec<Contest> {
     vec![
         Contest::new("ThreadPool", "map, 100,000 items, 2 threads", "item", Size::Exactly(ITEMS))
-            .with(Contestant::peer("rayon par_iter", rayon_map)),
+            .with(Contestant::crewkit(OURS, crewkit_map))
+            .with(Contestant::peer("rayon par_iter", rayon_map))
+            .target(Target::speed(OURS, 0.9, &[])),
     ]
 }
 
@@ -36,6 +40,13 @@ fn map(mut map: impl FnMut(Range<u64>) -> Outcome<Vec<u64>> + 'static) -> Repeti
     })
 }
 
+/// crewkit's pool.
+fn crewkit_map() -> Outcome<Repetition> {
+    let pool = ThreadPool::new(THREADS)?;
+    Ok(map(move |items| Ok(pool.map(square, items)?)))
+}
+
+/// rayon, whose own pool has as many threads.
 fn rayon_map() -> Outcome<Repetition> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build()?;
     Ok(map(move |items| Ok(pool.install(|| items.into_par_iter().map(square).collect()))))
