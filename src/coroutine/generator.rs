@@ -5,7 +5,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::rc::Rc;
 use std::thread::panicking;
 
 use super::builder::Builder;
@@ -329,7 +328,7 @@ macro_rules! speaks_the_protocol {
     };
 }
 
-speaks_the_protocol!(Generator<Y, R, T>, &Generator<Y, R, T>, Rc<Generator<Y, R, T>>);
+speaks_the_protocol!(Generator<Y, R, T>, &Generator<Y, R, T>);
 
 impl<Y, R, T> fmt::Debug for Generator<Y, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

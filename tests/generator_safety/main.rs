@@ -1,0 +1,12 @@
+//! What must hold when a generator's body does its worst: eight facts, each of which is a way that coroutines are known
+//! to go wrong. Those that end the process run in this program, started again for the one test.
+
+#![cfg(feature = "coroutines")]
+#![expect(unsafe_code, reason = "a fault, a fork, limits of a process, a filter of system calls")]
+
+mod again;
+mod limits;
+mod overflow;
+mod panics;
+mod refusing;
+mod smuggled;
