@@ -24,9 +24,9 @@ use super::error::{GenError, Interrupt};
 use super::fiber::{End, Fiber, Turn};
 use super::protocol::State;
 use super::stack::{Header, Stack, used};
-use super::yielder::{Command, Unwinding, Yielder};
+use super::yielder::{Command, Parcel, Unwinding, Yielder};
 
-type Body<Y, R, T> = Fiber<Command<R>, MaybeUninit<Y>, Result<T, Interrupt>>;
+type Body<Y, R, T> = Fiber<Parcel<R>, MaybeUninit<Y>, Result<T, Interrupt>>;
 
 /// A body on its stack. Dropping it ends the body.
 pub(super) struct Engine<Y, R, T> {
@@ -73,9 +73,10 @@ impl<Y, R, T> Engine<Y, R, T> {
         F: FnOnce(&Yielder<Y, R>, R) -> Result<T, Interrupt>,
     {
         stack.begin(ptr::from_ref(&*name));
-        let root = move |link, command| {
+        let root = move |link, parcel| {
             let yielder = Yielder::new(link);
-            let end = catch_unwind(AssertUnwindSafe(|| match command {
+            // SAFETY: passed in by the turn that began just now.
+            let end = catch_unwind(AssertUnwindSafe(|| match unsafe { Parcel::open(parcel) } {
                 Command::Send(first) => body(&yielder, first),
                 _ => {
                     drop(body);
@@ -107,7 +108,7 @@ impl<Y, R, T> Engine<Y, R, T> {
         &self.name
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&self, value: R) -> Result<Turn<Y, Result<T, Interrupt>>, GenError> {
         if !matches!(self.state.get(), State::Created | State::Suspended) || panicking() {
             return Err(self.busy());
@@ -132,17 +133,22 @@ impl<Y, R, T> Engine<Y, R, T> {
     }
 
     /// Runs the body to its next turn. Its state is `Created` or `Suspended`.
-    #[inline]
+    #[inline(always)]
     fn resume(&self, command: Command<R>) -> Turn<MaybeUninit<Y>, Result<T, Interrupt>> {
         self.state.set(State::Running);
+        let mut command = ManuallyDrop::new(command);
         // SAFETY: invariants 1 and 2.
         let fiber = unsafe { &mut *self.fiber.get() };
-        let turn = fiber.resume(command);
-        match turn {
-            Turn::Suspended(_) => self.state.set(State::Suspended),
-            Turn::Ended(_) => self.finish(),
+        match fiber.resume(Parcel::new(&mut command)) {
+            Turn::Suspended(value) => {
+                self.state.set(State::Suspended);
+                Turn::Suspended(value)
+            }
+            Turn::Ended(end) => {
+                self.finish();
+                Turn::Ended(end)
+            }
         }
-        turn
     }
 
     /// As `resume`, with what is not a value, which may leave the body stuck.
@@ -178,7 +184,6 @@ impl<Y, R, T> Engine<Y, R, T> {
     }
 
     /// Lets go of the fiber, which has ended or will never be resumed.
-    #[inline]
     fn finish(&self) {
         if self.used.get().is_some() {
             self.measure();

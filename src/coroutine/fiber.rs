@@ -69,7 +69,7 @@ impl<I, O, E> Fiber<I, O, E> {
     }
 
     /// Switches to the fiber, and comes back when it suspends or ends. Once it has ended it must not be resumed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn resume(&mut self, input: I) -> Turn<O, E> {
         let _current = Current::enter(self.header);
         match self.switch.resume(input) {

@@ -123,7 +123,7 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// # Panics
     ///
     /// When the body panics, with its payload.
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, value: R) -> Result<Step<Y, T>, GenError> {
         match self.engine.send(value)? {
             Turn::Suspended(value) => Ok(Step::Yield(value)),

@@ -1,8 +1,16 @@
 //! Yielder: the body's end of a generator.
+//!
+//! # Safety
+//!
+//! A turn of a generator passes the address of its [`Command`], on the stack of whoever resumes, which waits there until
+//! the turn ends. The body takes the command out first thing, once.
+
+#![expect(unsafe_code, reason = "takes what was passed through a switch by address")]
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::resume_unwind;
+use std::ptr::NonNull;
 use std::thread::panicking;
 
 use super::error::{GenError, Interrupt};
@@ -17,6 +25,25 @@ pub(super) enum Command<R> {
     Unwind,
     /// Drop the body, which has not begun.
     Discard,
+}
+
+/// A command on the stack of whoever resumes: a turn passes its address, which fits in a register.
+pub(super) struct Parcel<R>(NonNull<ManuallyDrop<Command<R>>>);
+
+impl<R> Parcel<R> {
+    #[inline]
+    pub(super) fn new(command: &mut ManuallyDrop<Command<R>>) -> Self {
+        Self(NonNull::from(command))
+    }
+
+    /// # Safety
+    ///
+    /// The turn that passed it goes on, and it was not opened before.
+    #[inline]
+    pub(super) unsafe fn open(self) -> Command<R> {
+        // SAFETY: whoever resumes keeps the command where it is, and does not touch it, until the turn ends.
+        ManuallyDrop::into_inner(unsafe { self.0.read() })
+    }
 }
 
 /// The payload of the panics that end a body from outside. They do not reach the panic hook.
@@ -38,13 +65,13 @@ const PATIENCE: u32 = 16;
 /// });
 /// ```
 pub struct Yielder<Y, R = ()> {
-    link: Link<Command<R>, MaybeUninit<Y>>,
+    link: Link<Parcel<R>, MaybeUninit<Y>>,
     /// The interrupt that a panic of `yield_or_unwind` stands for.
     thrown: Cell<Option<Interrupt>>,
 }
 
 impl<Y, R> Yielder<Y, R> {
-    pub(super) fn new(link: Link<Command<R>, MaybeUninit<Y>>) -> Self {
+    pub(super) fn new(link: Link<Parcel<R>, MaybeUninit<Y>>) -> Self {
         Self { link, thrown: Cell::new(None) }
     }
 
@@ -67,7 +94,9 @@ impl<Y, R> Yielder<Y, R> {
         if panicking() {
             return self.refuse(value);
         }
-        match self.link.suspend(MaybeUninit::new(value)) {
+        let parcel = self.link.suspend(MaybeUninit::new(value));
+        // SAFETY: passed in by the turn that began just now.
+        match unsafe { parcel.open() } {
             Command::Send(value) => Ok(value),
             Command::Interrupt(interrupt) => Err(interrupt),
             Command::Unwind | Command::Discard => resume_unwind(Box::new(Unwinding)),
