@@ -1,5 +1,7 @@
 //! Fact 8, and the limits: many generators, kernels without marks for guards, no memory, forks, ends of threads.
 
+#![expect(unsafe_code, reason = "a fork, limits of a process, a filter of system calls")]
+
 use std::cell::RefCell;
 use std::fs::read_to_string;
 use std::hint::black_box;
@@ -14,7 +16,7 @@ fn counter(start: u64) -> Generator<u64> {
 }
 
 fn mappings() -> usize {
-    read_to_string("/proc/self/maps").unwrap().lines().count()
+    read_to_string("/proc/self/maps").expect("/proc").lines().count()
 }
 
 #[test]
@@ -49,7 +51,7 @@ fn forget_advice(advice: u32) {
     // `seccomp_data`: the number of the call at 0, its third argument at 32.
     let mut program = [
         statement(load, 0),
-        unless(u32::try_from(libc::SYS_madvise).unwrap(), 3),
+        unless(u32::try_from(libc::SYS_madvise).expect("a small number"), 3),
         statement(load, 32),
         unless(advice, 1),
         statement(libc::BPF_RET, libc::SECCOMP_RET_ERRNO | libc::EINVAL.unsigned_abs()),

@@ -2,7 +2,6 @@
 //! to go wrong. Those that end the process run in this program, started again for the one test.
 
 #![cfg(feature = "coroutines")]
-#![expect(unsafe_code, reason = "a fault, a fork, limits of a process, a filter of system calls")]
 
 mod again;
 mod limits;

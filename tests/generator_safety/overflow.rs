@@ -1,5 +1,7 @@
 //! Fact 7: an overflow tells the coroutine's name and aborts; other faults still reach whoever dealt with them before.
 
+#![expect(unsafe_code, reason = "faults, and a thread of C")]
+
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;

@@ -23,9 +23,9 @@ fn unwind_over<T>(value: T) -> &'static str {
         let _value = value;
         resume_unwind(Box::new("outer"));
     }))
-    .unwrap_err();
+    .expect_err("it unwinds");
     assert!(!std::thread::panicking());
-    payload.downcast_ref::<&str>().copied().unwrap()
+    payload.downcast_ref::<&str>().copied().expect("a word")
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A yielder that is used where it does not belong: on another stack than its own.
 
+#![expect(unsafe_code, reason = "what crates for scoped thread-locals do")]
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
