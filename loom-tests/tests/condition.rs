@@ -59,7 +59,7 @@ fn a_change_under_the_lock_is_not_missed() {
 
 #[test]
 fn a_notification_after_the_lock_was_left_is_not_missed() {
-    explore("condition: wait × wait × (change, unlock, notify_all)", || {
+    explore_large("condition: wait × wait × (change, unlock, notify_all)", || {
         let shared = Arc::new(Shared::default());
         let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
         *shared.tokens.lock() += 2;
@@ -115,21 +115,25 @@ fn one_notification_is_for_one_of_two_even_if_one_gives_up() {
 
 #[test]
 fn an_rlock_is_let_go_from_any_depth_and_had_again_alone() {
-    explore_large("condition: rlock twice, wait × the same × change, notify_all", || {
+    explore_large("condition: rlock twice, wait × rlock, wait × change, notify_all", || {
         let shared = Arc::new((RLock::new(Plain::new(0)), Condition::new()));
-        let takers = [(); 2].map(|()| {
-            spawn(&shared, |(lock, changed)| {
-                let _outer = lock.lock();
-                let mut inner = lock.lock();
-                changed.wait_while(&mut inner, |plain| plain.get() == 0);
-                assert_eq!(lock.depth(), 2);
-                inner.add(1);
-            })
+        let nested = spawn(&shared, |(lock, changed)| {
+            let _outer = lock.lock();
+            let mut inner = lock.lock();
+            changed.wait_while(&mut inner, |plain| plain.get() == 0);
+            assert_eq!(lock.depth(), 2);
+            inner.add(1);
+        });
+        let plain = spawn(&shared, |(lock, changed)| {
+            let mut guard = lock.lock();
+            changed.wait_while(&mut guard, |plain| plain.get() == 0);
+            guard.add(1);
         });
         let (lock, changed) = &*shared;
         lock.lock().add(1);
         changed.notify_all();
-        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        nested.join().unwrap();
+        plain.join().unwrap();
         assert_eq!(lock.try_lock().unwrap().get(), 3);
     });
 }
