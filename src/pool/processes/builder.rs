@@ -71,7 +71,7 @@ impl Builder {
 
     /// Has each worker call `f(argument)` before its first task (Python's `initializer`, `initargs`). A panic in it ends
     /// the worker; if that happens again and again, the pool gives up and its tasks end with
-    /// [`TaskError::PoolBroken`](super::TaskError::PoolBroken).
+    /// [`TaskError::PoolBroken`](crate::pool::TaskError::PoolBroken).
     pub fn initializer<F, A>(mut self, f: F, argument: A) -> Self
     where
         F: Fn(A) + Copy + Send + Sync + 'static,
