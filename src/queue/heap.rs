@@ -34,7 +34,9 @@ struct Entry<T> {
 impl<T: Ord> Entry<T> {
     #[inline]
     fn comes_before(&self, other: &Self) -> bool {
-        self.item.cmp(&other.item).then(self.ticket.cmp(&other.ticket)).is_lt()
+        let order = self.item.cmp(&other.item);
+        // Without a branch: which of two children is the smaller one cannot be predicted.
+        order.is_lt() | (order.is_eq() & (self.ticket < other.ticket))
     }
 }
 
@@ -63,14 +65,13 @@ impl<T: Ord> Heap<T> {
     /// by one; it is not counted among the `len` that stay.
     #[inline]
     fn place_for_last(&self, len: usize) -> usize {
+        let entries = &self.entries[..len];
         let mut place = 0;
-        loop {
-            let (left, right) = (2 * place + 1, 2 * place + 2);
-            if left >= len {
-                break;
-            }
-            let is_right = right < len && self.entries[right].comes_before(&self.entries[left]);
-            place = if is_right { right } else { left };
+        while let [left, right, ..] = entries.get(2 * place + 1..).unwrap_or_default() {
+            place = 2 * place + 1 + usize::from(right.comes_before(left));
+        }
+        if 2 * place + 1 < len {
+            place = 2 * place + 1;
         }
         while place > 0 && self.entries[len].comes_before(&self.entries[place]) {
             place = (place - 1) / 2;
