@@ -73,21 +73,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     steamer.shutdown(Shutdown::Drain);
 
     let mut eaten = Vec::new();
-    let mut counts = Vec::new();
     for table in tables {
         let stomach = table.join()?.map_err(|error| error.to_string())?;
         // The queue is first in, first out: of one cook, everybody got theirs in the order in which they were made.
         for cook in 0..cooks {
             assert!(stomach.iter().filter(|baozi| baozi.cook == cook).is_sorted_by_key(|baozi| baozi.number));
         }
-        counts.push(stomach.len());
         eaten.extend(stomach);
     }
     eaten.sort_unstable_by_key(|baozi| (baozi.cook, baozi.number));
     let whole =
         eaten.iter().map(|baozi| (baozi.cook, baozi.number)).eq((0..cooks * each).map(|n| (n / each, n % each)));
 
-    eprintln!("each eater had {counts:?}");
     println!("{made} baozi made by {cooks} cooks, {} eaten by {eaters} eaters", eaten.len());
     for filling in FILLINGS {
         println!("{:>5} {filling}", eaten.iter().filter(|baozi| baozi.filling == filling).count());
