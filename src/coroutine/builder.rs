@@ -9,6 +9,7 @@ use std::io;
 use super::engine::Engine;
 use super::error::Interrupt;
 use super::generator::Generator;
+use super::greenlet::{Greenlet, Plan};
 use super::stack::{Stack, StackSize};
 use super::yielder::Yielder;
 
@@ -73,6 +74,16 @@ impl Builder {
     {
         // SAFETY: body, values and result are 'static.
         unsafe { self.generator_unchecked(false, body) }
+    }
+
+    /// Makes a greenlet, whose parent is the current one: see [`Greenlet::new`].
+    pub fn greenlet<T: 'static, F>(self, body: F) -> Greenlet<T>
+    where
+        F: FnOnce(T) -> Result<T, Interrupt> + 'static,
+    {
+        let name = self.name.unwrap_or(Cow::Borrowed(type_name::<F>()));
+        let plan = Plan { name, size: self.stack, measured: self.measured };
+        Greenlet::planned(&Greenlet::current(), plan, body)
     }
 
     /// # Safety

@@ -1,19 +1,21 @@
-//! Functions that can stop in the middle and go on later: Python's generators.
+//! Functions that can stop in the middle and go on later: Python's generators and greenlets.
 //!
 //! | Which one do I want? | Name | Python's name |
 //! |---|---|---|
 //! | give values one by one, take values back, from any depth of calls | [`Generator`], [`generator!`](crate::generator) | generator |
 //! | the same, with a body that borrows | [`scope`] | generator |
+//! | the same without a stack: by the hundred thousand, or for other threads | [`LightGenerator`] | generator |
+//! | choose who runs next, not only give back control | [`Greenlet`] | `greenlet.greenlet` |
 //! | choose name and stack, measure its use | [`Builder`] | |
 //! | code for any of them | [`Coroutine`] | `collections.abc.Generator` |
 //! | what is resumed from where | [`Yielder::yield_from`] | `yield from` |
 //!
-//! Each has a stack of its own, from a pool of its thread; switching to it and back takes a few nanoseconds. So a body
+//! All but light generators have a stack of their own, from a pool of its thread; switching to it and back takes a few nanoseconds. So a body
 //! calls what it likes, and yields from inside it: from recursion, from a callback of a library. An interrupt (an error
 //! that is thrown in, the wish that it end) is a value that `yield_` returns, so `?` ends a body without a panic, and
 //! with `panic = "abort"` too.
 //!
-//! Coroutines stay in the thread that made them. Nothing here blocks.
+//! Coroutines stay in the thread that made them, light generators whose bodies are `Send` excepted. Nothing here blocks.
 //!
 //! **On coroutines' stacks.** A guard lies below each stack: an overflow prints the coroutine's name and aborts. Drop what
 //! borrows from a `RefCell` or locks a mutex before yielding, unless whoever is resumed meanwhile keeps off it. Do not
@@ -24,6 +26,8 @@ mod engine;
 mod error;
 mod fiber;
 mod generator;
+mod greenlet;
+mod light;
 mod protocol;
 mod scope;
 mod stack;
@@ -32,6 +36,8 @@ mod yielder;
 pub use builder::Builder;
 pub use error::{GenError, Interrupt};
 pub use generator::Generator;
+pub use greenlet::{Event, Greenlet, ParentError, SwitchError, Tracer};
+pub use light::{LightBody, LightGenerator, LightYielder, SendLightBody};
 pub use protocol::{Coroutine, State, Step};
 pub use scope::scope;
 pub use stack::{StackSize, StackStats, stack_stats, trim_stacks};

@@ -1,0 +1,187 @@
+//! The body's end of a light generator, and the slate between the two.
+//!
+//! # Safety
+//!
+//! The invariants are those of the folder.
+
+#![expect(unsafe_code, reason = "the body points to the slate, which lies beside it")]
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+use super::super::error::{GenError, Interrupt};
+use super::super::protocol::{Coroutine, Step};
+
+/// Where the generator and its body leave things for each other. One cell each, so that a switch touches few bytes and
+/// drops nothing.
+pub(super) struct Slate<Y, R> {
+    pub(super) yielded: Cell<Option<Y>>,
+    pub(super) sent: Cell<Option<R>>,
+    /// Taken if nothing was sent.
+    pub(super) interrupt: Cell<Option<Interrupt>>,
+}
+
+impl<Y, R> Default for Slate<Y, R> {
+    fn default() -> Self {
+        Self { yielded: Cell::new(None), sent: Cell::new(None), interrupt: Cell::new(None) }
+    }
+}
+
+/// The body's end of a [`LightGenerator`](super::LightGenerator): what it yields values with.
+///
+/// It is borrowed while a value is yielded, so one body yields one value at a time.
+pub struct LightYielder<Y, R = ()> {
+    slate: NonNull<Slate<Y, R>>,
+    _uses: PhantomData<(Y, R)>,
+}
+
+// SAFETY: it may go where the body goes; by invariant 3 it is used by one thread at a time.
+unsafe impl<Y: Send, R: Send> Send for LightYielder<Y, R> {}
+
+impl<Y, R> LightYielder<Y, R> {
+    /// # Safety
+    ///
+    /// The slate outlives the yielder.
+    pub(super) unsafe fn new(slate: NonNull<Slate<Y, R>>) -> Self {
+        Self { slate, _uses: PhantomData }
+    }
+
+    #[inline]
+    fn slate(&self) -> &Slate<Y, R> {
+        // SAFETY: invariants 2 and 3.
+        unsafe { self.slate.as_ref() }
+    }
+
+    /// What the body begins with.
+    #[inline]
+    pub(super) fn first(&mut self) -> Result<R, Interrupt> {
+        self.slate().sent.take().ok_or(Interrupt::Close)
+    }
+
+    /// Gives `value` to whoever resumed the generator, and waits until it is resumed: Python's `yield`. Returns what was
+    /// [sent](super::LightGenerator::send).
+    ///
+    /// # Errors
+    ///
+    /// What was [thrown](super::LightGenerator::throw) in, or that the generator is to end. Return it, usually by `?`.
+    #[inline]
+    pub fn yield_(&mut self, value: Y) -> impl Future<Output = Result<R, Interrupt>> {
+        Yield { yielder: self, value: Some(value) }
+    }
+
+    /// Yields all that another coroutine yields, and returns what it returns: Python's `yield from`.
+    ///
+    /// What is sent and thrown into this generator goes to the other one. When this one is told to close, the other one
+    /// is closed first. It is resumed for the first time with `R::default()`.
+    ///
+    /// # Errors
+    ///
+    /// As [`yield_`](Self::yield_), and what the other one ended with.
+    ///
+    /// ```
+    /// use crewkit::coroutine::LightGenerator;
+    ///
+    /// let all = LightGenerator::new(async |y, ()| {
+    ///     let mut inner = LightGenerator::new(async |y, ()| {
+    ///         y.yield_(1).await?;
+    ///         y.yield_(2).await?;
+    ///         Ok("done")
+    ///     });
+    ///     assert_eq!(y.yield_from(&mut inner).await?, "done");
+    ///     y.yield_(3).await
+    /// });
+    /// assert_eq!(all.collect::<Vec<_>>(), [1, 2, 3]);
+    /// ```
+    pub async fn yield_from<C>(&mut self, coroutine: &mut C) -> Result<C::Return, Interrupt>
+    where
+        C: Coroutine<Y, R> + ?Sized,
+        R: Default,
+    {
+        let mut step = coroutine.send(R::default());
+        loop {
+            let value = match step? {
+                Step::Yield(value) => value,
+                Step::Return(value) => return Ok(value),
+            };
+            step = match self.yield_(value).await {
+                Ok(value) => coroutine.send(value),
+                Err(Interrupt::Close) => return Err(closed(coroutine.close())),
+                Err(error) => coroutine.throw(error),
+            };
+        }
+    }
+}
+
+/// What a body that was told to close ends with, when it has closed the one that it delegated to.
+fn closed<T>(result: Result<Option<T>, GenError>) -> Interrupt {
+    result.map_or_else(Interrupt::from, |_| Interrupt::Close)
+}
+
+impl<Y> LightYielder<Y> {
+    /// Yields every item of an iterator: Python's `yield from` for what is no generator.
+    ///
+    /// # Errors
+    ///
+    /// As [`yield_`](Self::yield_).
+    pub async fn yield_from_iter(&mut self, items: impl IntoIterator<Item = Y>) -> Result<(), Interrupt> {
+        for item in items {
+            self.yield_(item).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<Y, R> fmt::Debug for LightYielder<Y, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LightYielder").finish_non_exhaustive()
+    }
+}
+
+/// A value that is yielded when this is polled first.
+#[must_use = "nothing is yielded before it is awaited"]
+struct Yield<'y, Y, R> {
+    yielder: &'y mut LightYielder<Y, R>,
+    value: Option<Y>,
+}
+
+// Nothing points to the value.
+impl<Y, R> Unpin for Yield<'_, Y, R> {}
+
+impl<Y, R> Future for Yield<'_, Y, R> {
+    type Output = Result<R, Interrupt>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, _nobody: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(value) = self.value.take() {
+            if let Some(earlier) = self.yielder.slate().yielded.replace(Some(value)) {
+                self.wait_for(earlier);
+            }
+            return Poll::Pending;
+        }
+        match self.yielder.slate().sent.take() {
+            Some(sent) => Poll::Ready(Ok(sent)),
+            None => interrupted(self.yielder.slate()),
+        }
+    }
+}
+
+impl<Y, R> Yield<'_, Y, R> {
+    /// An earlier `yield_` was polled and dropped: what it yielded has not been delivered, and goes first.
+    #[cold]
+    fn wait_for(&mut self, earlier: Y) {
+        self.value = self.yielder.slate().yielded.replace(Some(earlier));
+    }
+}
+
+#[cold]
+fn interrupted<Y, R>(slate: &Slate<Y, R>) -> Poll<Result<R, Interrupt>> {
+    match slate.interrupt.take() {
+        Some(interrupt) => Poll::Ready(Err(interrupt)),
+        // Polled twice in one turn.
+        None => Poll::Pending,
+    }
+}
