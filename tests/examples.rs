@@ -330,3 +330,61 @@ never more than 5 at once; 5 permits again
 ";
     assert_eq!(says("permits"), expected);
 }
+
+#[test]
+fn two_eaters_share_what_one_produces() {
+    let expected = "\
+Pong eats the noodles
+Ping eats the dumplings
+Pong eats the soup
+Ping eats the rice, is full, and goes: 2 dishes for 8
+Pong eats the fish
+Pong eats the cake
+Pong eats the tea
+Pong pays 5 dishes for 28
+";
+    assert_eq!(says("two_eaters"), expected);
+}
+
+#[test]
+fn calculator_reads_a_file_and_tells_the_line_of_a_mistake() {
+    let folder = Folder::new("calculator");
+    let file = folder.write("house", "# a house\nwidth = 4\nheight = 2.5\n\narea = (width + 1) * -(-height) # m2\n");
+    let output = finish(example("calculator").arg(&file).spawn().unwrap());
+    let (report, complaints) = texts(&output);
+    assert_eq!((report.as_str(), complaints.as_str()), ("width = 4\nheight = 2.5\narea = 12.5\n", ""));
+    assert!(output.status.success());
+
+    // What is right before the mistake is printed.
+    let file = folder.write("ruin", "width = 4\narea = width *\nnever = 1\n");
+    let output = finish(example("calculator").arg(&file).spawn().unwrap());
+    let (report, complaints) = texts(&output);
+    assert_eq!(report, "width = 4\n");
+    assert_eq!(complaints, "calculator: line 2: the end of the line where a value should be\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn same_fringe_stops_at_the_first_difference() {
+    let expected = "\
+two shapes of the same leaves: the same after 100 leaves, 199 visited
+another leaf in the tenth place: different after 9 leaves, 20 visited
+one leaf less: different after 99 leaves, 199 visited
+";
+    assert_eq!(says("same_fringe"), expected);
+}
+
+#[test]
+fn ping_pong_ends_with_who_misses() {
+    let expected = "\
+ping returns it at 1
+pong returns it at 2
+ping returns it at 3
+pong returns it at 4
+ping misses it at 5
+ping has ended: true, pong: false
+pong puts the bat away
+and pong: true, without a value: true
+";
+    assert_eq!(says("ping_pong"), expected);
+}

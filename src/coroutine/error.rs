@@ -27,6 +27,16 @@ impl<E: Error + 'static> From<E> for Interrupt {
     }
 }
 
+/// For `?` in functions outside of coroutines, such as `main`. A wish to end is [`GenError::Finished`] there.
+impl From<Interrupt> for Box<dyn Error> {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Close => Box::new(GenError::Finished),
+            Interrupt::Error(error) => error,
+        }
+    }
+}
+
 /// Why a coroutine gave no [`Step`](super::Step).
 #[derive(Debug)]
 #[non_exhaustive]
