@@ -100,7 +100,7 @@ fn a_timeout_takes_no_notification_with_it() {
 /// A single notification, and no question asked: whoever is notified says so, so it is not lost and not doubled.
 #[test]
 fn one_notification_is_for_one_of_two_even_if_one_gives_up() {
-    explore("condition: wait_timeout × wait_timeout × notify_one", || {
+    explore_large("condition: wait_timeout × wait_timeout × (lock, notify_one)", || {
         let shared = Arc::new(Shared::default());
         let timed = [(); 2].map(|()| {
             spawn(&shared, |shared| {
@@ -108,7 +108,9 @@ fn one_notification_is_for_one_of_two_even_if_one_gives_up() {
                 usize::from(shared.changed.wait_timeout(&mut tokens, SOON))
             })
         });
+        let tokens = shared.tokens.lock();
         let called = usize::from(shared.changed.notify_one());
+        drop(tokens);
         assert_eq!(timed.into_iter().map(|timed| timed.join().unwrap()).sum::<usize>(), called);
     });
 }
