@@ -61,7 +61,7 @@ use super::yielder::{Command, Yielder};
 /// sync(&Generator::new(|y, ()| y.yield_(1)));
 /// ```
 ///
-/// **Borrowing.** A generator can be forgotten, so its body borrows nothing; [`scope`](super::scope) is for bodies that
+/// **Borrowing.** A generator can be forgotten, so its body borrows nothing; [`scope()`](super::scope()) is for bodies that
 /// do:
 ///
 /// ```compile_fail,E0597

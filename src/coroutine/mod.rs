@@ -3,7 +3,7 @@
 //! | Which one do I want? | Name | Python's name |
 //! |---|---|---|
 //! | give values one by one, take values back, from any depth of calls | [`Generator`], [`generator!`](crate::generator) | generator |
-//! | the same, with a body that borrows | [`scope`] | generator |
+//! | the same, with a body that borrows | [`scope()`] | generator |
 //! | the same without a stack: by the hundred thousand, or for other threads | [`LightGenerator`] | generator |
 //! | choose who runs next, not only give back control | [`Greenlet`] | `greenlet.greenlet` |
 //! | choose name and stack, measure its use | [`Builder`] | |
@@ -43,7 +43,7 @@ pub use scope::scope;
 pub use stack::{StackSize, StackStats, stack_stats, trim_stacks};
 pub use yielder::Yielder;
 
-/// A [`Generator`](crate::coroutine::Generator) from a body that takes its yielder, and nothing or its first value.
+/// A [`Generator`] from a body that takes its yielder, and nothing or its first value.
 ///
 /// ```
 /// use crewkit::generator;
