@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, OnceLock};
+use std::thread;
 
 /// A panic, as it travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,17 @@ enum Trace {
     IfOn,
 }
 
+/// Who is to learn of a panic of this thread.
+enum Listener {
+    /// Nobody here: whoever asked to be told first, then the program's hook.
+    None,
+    /// The caller of [`catch`].
+    Catch(Watch),
+    /// The program's hook alone: this thread is inside [`tell`].
+    #[cfg(feature = "threads")]
+    Hook,
+}
+
 /// What a thread inside [`catch`] keeps.
 struct Watch {
     /// Somebody waits for the report: inside another one, or a task of a pool.
@@ -50,9 +62,13 @@ struct Watch {
 }
 
 thread_local! {
-    /// `Some` while this thread is inside [`catch`].
-    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    /// Without a destructor, because destructors of thread-local values panic, too, and the hook reads it. Outside
+    /// [`catch`] there is nothing to drop.
+    static LISTENER: ManuallyDrop<RefCell<Listener>> = const { ManuallyDrop::new(RefCell::new(Listener::None)) };
 }
+
+/// Asked about panics of threads that are inside nothing of this module, see [`ask_before_stds_hook`].
+static OTHER: OnceLock<fn(&PanicHookInfo<'_>) -> bool> = OnceLock::new();
 
 /// Whether the hook also writes a line to standard error for panics inside the outermost [`catch`].
 static ANNOUNCE: AtomicBool = AtomicBool::new(false);
@@ -68,7 +84,7 @@ pub(crate) fn announce() {
 /// Runs `f`, what a process was started for; a panic becomes a report, with a backtrace unless that is switched off.
 #[cfg(feature = "processes")]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
-    let awaited = WATCH.with_borrow(Option::is_some);
+    let awaited = LISTENER.with(|listener| matches!(*listener.borrow(), Listener::Catch(_)));
     watched(Watch { awaited, trace: Trace::UnlessOff, seen: None }, f)
 }
 
@@ -81,25 +97,46 @@ pub(crate) fn catch_in_thread<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport
 /// Runs `f`, of which nobody awaits anything; a panic is told by the program's panic hook, and goes no further.
 #[cfg(feature = "threads")]
 pub(crate) fn tell(f: impl FnOnce()) {
-    let outer = WATCH.take();
+    let outer = listen(Listener::Hook);
     // A payload's destructor is the user's code, too, and may panic.
     panic::catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(std::mem::forget);
-    WATCH.set(outer);
+    listen(outer);
+}
+
+/// Has `note` asked about each panic that no [`catch`] or [`tell`] is concerned with, and std's hook called only if it
+/// says no. One hook does that and the noting of this module, and is set once: std has no way to do two such
+/// exchanges at a time, so with two of them one and the user's own could be lost. A program that sets a hook at the
+/// very moment when the first thread or pool of this crate starts has that race still.
+#[cfg(feature = "threads")]
+pub(crate) fn ask_before_stds_hook(note: fn(&PanicHookInfo<'_>) -> bool) {
+    OTHER.get_or_init(|| note);
+    stand_before_stds_hook();
+}
+
+fn stand_before_stds_hook() {
+    static STANDING: Once = Once::new();
+    // std refuses a change of hooks while a thread panics; the next caller will see to it.
+    if !STANDING.is_completed() && !thread::panicking() {
+        STANDING.call_once(|| {
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                if !record(info) {
+                    before(info);
+                }
+            }));
+        });
+    }
+}
+
+fn listen(listener: Listener) -> Listener {
+    LISTENER.with(|current| current.replace(listener))
 }
 
 fn watched<T>(watch: Watch, f: impl FnOnce() -> T) -> Result<T, PanicReport> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !record(info) {
-                before(info);
-            }
-        }));
-    });
-    let outer = WATCH.replace(Some(watch));
+    stand_before_stds_hook();
+    let outer = listen(Listener::Catch(watch));
     let result = panic::catch_unwind(AssertUnwindSafe(f));
-    let seen = WATCH.replace(outer).and_then(|watch| watch.seen);
+    let seen = if let Listener::Catch(watch) = listen(outer) { watch.seen } else { None };
     result.map_err(|payload| {
         let message = message(&*payload);
         // Its destructor is the user's code, too, and may panic.
@@ -111,15 +148,20 @@ fn watched<T>(watch: Watch, f: impl FnOnce() -> T) -> Result<T, PanicReport> {
     })
 }
 
-/// Notes a panic of a thread inside [`catch`]; says whether it was one.
+/// Notes a panic, if it is awaited somewhere; says whether that was all that is to be done now.
 fn record(info: &PanicHookInfo<'_>) -> bool {
     // A panic while the process is to abort is told by the usual hook: no report will be made.
     if cfg!(panic = "abort") {
         return false;
     }
-    WATCH.with(|watch| {
-        let Ok(mut watch) = watch.try_borrow_mut() else { return false };
-        let Some(watch) = watch.as_mut() else { return false };
+    LISTENER.with(|listener| {
+        let Ok(mut listener) = listener.try_borrow_mut() else { return false };
+        let watch = match &mut *listener {
+            Listener::Catch(watch) => watch,
+            Listener::None => return OTHER.get().is_some_and(|note| note(info)),
+            #[cfg(feature = "threads")]
+            Listener::Hook => return false,
+        };
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         if ANNOUNCE.load(Ordering::Relaxed) && !watch.awaited {
             let process = std::process::id();
@@ -151,11 +193,44 @@ fn wanted(trace: Trace) -> bool {
     setting.map_or(otherwise, |setting| setting != "0")
 }
 
-#[cfg(all(test, feature = "processes"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "threads")]
+    fn a_panic_in_the_last_destructor_of_a_thread_is_one_like_others() {
+        struct Last;
+        impl Drop for Last {
+            fn drop(&mut self) {
+                assert!(panic::catch_unwind(|| panic!("as expected")).is_err());
+                let report = catch_in_thread(|| panic!("in vain")).map(|(): ()| ()).unwrap_err();
+                assert!(report.location.contains("panics.rs"), "{}", report.location);
+                tell(|| panic!("as expected"));
+            }
+        }
+        thread_local!(static LAST: Last = const { Last });
+        // What is used first is destroyed last.
+        let thread = thread::spawn(|| {
+            LAST.with(|_| ());
+            catch_in_thread(|| panic!("in vain")).map(|(): ()| ()).unwrap_err()
+        });
+        assert_eq!(thread.join().unwrap().message, "in vain");
+    }
+
+    #[test]
+    #[cfg(feature = "threads")]
+    fn what_is_told_is_told_by_the_hook_and_reported_to_nobody() {
+        let report = catch_in_thread(|| {
+            tell(|| panic!("as expected"));
+            panic::resume_unwind(Box::new("no hook"))
+        });
+        let report: PanicReport = report.map(|(): ()| ()).unwrap_err();
+        assert_eq!((report.message.as_str(), report.location.as_str()), ("no hook", ""));
+    }
+
+    #[test]
+    #[cfg(feature = "processes")]
     fn the_report_says_what_where_and_how() {
         let line = line!() + 1;
         let report = catch(|| panic!("number {}", 7)).unwrap_err();
@@ -166,6 +241,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "processes")]
     fn an_inner_panic_that_was_caught_is_not_the_report() {
         assert_eq!(catch(|| panic::catch_unwind(|| panic!("inner")).is_err()), Ok(true));
         let report = catch(|| {
@@ -178,6 +254,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "processes")]
     fn any_payload_will_do() {
         struct Nasty;
         impl Drop for Nasty {

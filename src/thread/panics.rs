@@ -1,17 +1,18 @@
 //! Panics of threads: caught, told to the hook, and handed to whoever joins.
 //!
-//! Where a panic happened only std's panic hook is told, so one that notes it stands before whatever hook there was. It
-//! goes on to that one, which prints, unless [`set_panic_hook`] has replaced the printing for threads of this module.
+//! Where a panic happened only std's panic hook is told, so the one of `crate::panics`, which stands before whatever hook
+//! there was, asks here. It goes on to that one, which prints, unless [`set_panic_hook`] has replaced the printing for
+//! threads of this module.
 
 use super::ThreadRef;
+use crate::panics;
 use crate::primitive::Mutex;
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
-use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::sync::{Arc, Once};
-use std::thread;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Arc;
 
 type Hook = dyn Fn(&ThreadRef, &Panicked) + Send + Sync;
 
@@ -82,14 +83,14 @@ impl Panicked {
         &self.message
     }
 
-    /// File, line and column of the panic. `None` if it was raised by [`resume_unwind`](panic::resume_unwind), or if
+    /// File, line and column of the panic. `None` if it was raised by [`resume_unwind`](std::panic::resume_unwind), or if
     /// the program has replaced std's panic hook.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
     }
 
-    /// The panic's own value, to look into or to [`resume_unwind`](panic::resume_unwind).
+    /// The panic's own value, to look into or to [`resume_unwind`](std::panic::resume_unwind).
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.payload.into_inner()
@@ -144,7 +145,7 @@ fn replace_hook(hook: Option<Arc<Hook>>) {
 
 /// Runs `f` as the function of the calling thread; a panic becomes an error, and is told to the hook.
 pub(super) fn observe<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    stand_before_stds_hook();
+    panics::ask_before_stds_hook(note);
     WATCH.set(Some(Watch::default()));
     let result = catch_unwind(AssertUnwindSafe(f));
     let watch = WATCH.take().unwrap_or_default();
@@ -163,23 +164,7 @@ pub(super) fn report(thread: &ThreadRef, panicked: &Panicked) {
         let report = format!("thread '{}' panicked at {place}:\n{}\n", thread.name(), panicked.message());
         // Standard error may be closed.
         let _ = io::stderr().write_all(report.as_bytes());
-        let second = Panicked::new(payload, None);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(second)));
-    }
-}
-
-fn stand_before_stds_hook() {
-    static STANDING: Once = Once::new();
-    // std refuses a change of hooks while a thread panics; the next thread will see to it.
-    if !STANDING.is_completed() && !thread::panicking() {
-        STANDING.call_once(|| {
-            let before = panic::take_hook();
-            panic::set_hook(Box::new(move |info| {
-                if !note(info) {
-                    before(info);
-                }
-            }));
-        });
+        panics::tell(|| drop(payload));
     }
 }
 

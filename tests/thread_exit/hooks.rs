@@ -1,7 +1,9 @@
 //! What is printed of panics, and by whom.
 
 use crate::{Case, Seen, case};
+use crewkit::pool::ThreadPool;
 use crewkit::thread::{self, Builder, Timer};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = &[
@@ -21,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(th13_a_panic_that_is_caught_is_not_told, |seen| seen.is(0, "1\n")),
     case!(th13_a_closed_stream_does_no_harm, |seen| seen.is(0, "no luck\n")),
     case!(th13_a_timers_panic_is_told_too, |seen| seen.is(0, "Timer-1 no luck\n")),
+    case!(th13_the_programs_hook_stays_whoever_comes_first, |seen| seen.is(0, "program's\nprogram's\n")),
 ];
 
 fn printed_by_std(seen: &Seen, name: &str) {
@@ -92,4 +95,21 @@ fn th13_a_timers_panic_is_told_too() {
     thread::set_panic_hook(|thread, panicked| println!("{} {}", thread.name(), panicked.message()));
     let timer = Timer::start(Duration::ZERO, || panic!("no luck"));
     assert_eq!(timer.join().expect_err("it panics").message(), "no luck");
+}
+
+fn th13_the_programs_hook_stays_whoever_comes_first() {
+    std::panic::set_hook(Box::new(|_| println!("program's")));
+    // A thread and a pool, both the first: each wants to stand before that hook.
+    let start = Arc::new(Barrier::new(2));
+    let at_once = Arc::clone(&start);
+    let pool = std::thread::spawn(move || {
+        at_once.wait();
+        ThreadPool::new(1).expect("a pool").apply(|()| panic!("to the caller"), ()).map(|(): ()| ())
+    });
+    start.wait();
+    let thread = thread::spawn(|| panic!("no luck")).join().map(|(): ()| ()).expect_err("it panics");
+    assert!(thread.location().is_some());
+    let task = pool.join().expect("no panic").expect_err("it panics");
+    assert!(task.to_string().contains("hooks.rs:"), "{task}");
+    assert!(std::thread::spawn(|| panic!("no luck")).join().map(|(): ()| ()).is_err());
 }
