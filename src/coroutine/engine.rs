@@ -184,6 +184,7 @@ impl<Y, R, T> Engine<Y, R, T> {
     }
 
     /// Lets go of the fiber, which has ended or will never be resumed.
+    #[inline(never)]
     fn finish(&self) {
         if self.used.get().is_some() {
             self.measure();

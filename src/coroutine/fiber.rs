@@ -107,7 +107,7 @@ impl<I, O> Link<I, O> {
     /// # Panics
     ///
     /// On another stack than the fiber's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn suspend(&self, output: O) -> I {
         assert!(self.runs(), "a coroutine can be suspended from inside only");
         // SAFETY: invariant 1: the fiber's stack runs, so its root frame is there, and corosensei's yielder above it.

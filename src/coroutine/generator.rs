@@ -266,7 +266,7 @@ impl<Y, R, T> Generator<Y, R, T> {
 impl<Y, T> Iterator for &Generator<Y, (), T> {
     type Item = Y;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Y> {
         match self.send(()) {
             Ok(Step::Yield(value)) => Some(value),
@@ -291,7 +291,7 @@ fn no_item<Y, T>(generator: &Generator<Y, (), T>, error: GenError) -> Option<Y> 
 impl<Y, T> Iterator for Generator<Y, (), T> {
     type Item = Y;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Y> {
         (&*self).next()
     }
@@ -306,7 +306,7 @@ macro_rules! speaks_the_protocol {
             impl<Y, R, T> Coroutine<Y, R> for $pointer {
                 type Return = T;
 
-                #[inline]
+                #[inline(always)]
                 fn send(&mut self, value: R) -> Result<Step<Y, T>, GenError> {
                     Generator::send(self, value)
                 }

@@ -82,6 +82,7 @@ macro_rules! forwarded {
         impl<C: Coroutine<Y, R> + ?Sized, Y, R> Coroutine<Y, R> for $pointer {
             type Return = C::Return;
 
+            #[inline(always)]
             fn send(&mut self, value: R) -> Result<Step<Y, Self::Return>, GenError> {
                 (**self).send(value)
             }

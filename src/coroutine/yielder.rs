@@ -9,8 +9,9 @@
 
 use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::Deref;
 use std::panic::resume_unwind;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::thread::panicking;
 
 use super::error::{GenError, Interrupt};
@@ -43,6 +44,23 @@ impl<R> Parcel<R> {
     pub(super) unsafe fn open(self) -> Command<R> {
         // SAFETY: whoever resumes keeps the command where it is, and does not touch it, until the turn ends.
         ManuallyDrop::into_inner(unsafe { self.0.read() })
+    }
+
+    /// As `open`, for one who expects a value.
+    ///
+    /// Only that is copied: the command was written in pieces just now, and reading it whole would wait for them all.
+    ///
+    /// # Safety
+    ///
+    /// As for `open`.
+    #[inline(always)]
+    unsafe fn open_value(self) -> Result<R, Self> {
+        // SAFETY: as in `open`.
+        match unsafe { self.0.as_ref() }.deref() {
+            // SAFETY: as in `open`; it is in a `ManuallyDrop`, so it is not dropped there.
+            Command::Send(value) => Ok(unsafe { ptr::from_ref(value).read() }),
+            _ => Err(self),
+        }
     }
 }
 
@@ -89,17 +107,29 @@ impl<Y, R> Yielder<Y, R> {
     /// # Panics
     ///
     /// When it is called from outside the body that it was given to, for instance in another generator.
-    #[inline]
+    #[inline(always)]
     pub fn yield_(&self, value: Y) -> Result<R, Interrupt> {
         if panicking() {
             return self.refuse(value);
         }
         let parcel = self.link.suspend(MaybeUninit::new(value));
         // SAFETY: passed in by the turn that began just now.
+        match unsafe { parcel.open_value() } {
+            Ok(value) => Ok(value),
+            // SAFETY: as above.
+            Err(parcel) => Err(unsafe { Self::interrupted(parcel) }),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `Parcel::open`; it is not a value.
+    #[cold]
+    unsafe fn interrupted(parcel: Parcel<R>) -> Interrupt {
+        // SAFETY: passed on.
         match unsafe { parcel.open() } {
-            Command::Send(value) => Ok(value),
-            Command::Interrupt(interrupt) => Err(interrupt),
-            Command::Unwind | Command::Discard => resume_unwind(Box::new(Unwinding)),
+            Command::Interrupt(interrupt) => interrupt,
+            Command::Send(_) | Command::Unwind | Command::Discard => resume_unwind(Box::new(Unwinding)),
         }
     }
 
@@ -131,7 +161,7 @@ impl<Y, R> Yielder<Y, R> {
     /// # Panics
     ///
     /// As `yield_`. While the thread panics it panics too, which in a destructor ends the process.
-    #[inline]
+    #[inline(always)]
     pub fn yield_or_unwind(&self, value: Y) -> R {
         match self.yield_(value) {
             Ok(value) => value,
@@ -179,7 +209,7 @@ impl<Y, R> Yielder<Y, R> {
     /// });
     /// assert_eq!(all.by_ref().collect::<Vec<_>>(), [1, 2, 3]);
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn yield_from<C>(&self, coroutine: &mut C) -> Result<C::Return, Interrupt>
     where
         C: Coroutine<Y, R> + ?Sized,
@@ -193,23 +223,47 @@ impl<Y, R> Yielder<Y, R> {
     /// # Errors
     ///
     /// As `yield_from`.
-    #[inline]
+    #[inline(always)]
     pub fn yield_from_with<C>(&self, coroutine: &mut C, first: R) -> Result<C::Return, Interrupt>
     where
         C: Coroutine<Y, R> + ?Sized,
     {
-        let mut step = coroutine.send(first);
+        let mut value = first;
         loop {
-            let value = match step {
-                Ok(Step::Yield(value)) => value,
+            // Steps are taken apart where they are made: moving one through a variable costs more than a switch.
+            match coroutine.send(value) {
+                Ok(Step::Yield(yielded)) => match self.yield_(yielded) {
+                    Ok(sent) => value = sent,
+                    Err(interrupt) => match self.pass_on(coroutine, interrupt)? {
+                        Step::Yield(sent) => value = sent,
+                        Step::Return(value) => return Ok(value),
+                    },
+                },
                 Ok(Step::Return(value)) => return Ok(value),
                 Err(error) => return Err(error.into()),
-            };
-            step = match self.yield_(value) {
-                Ok(value) => coroutine.send(value),
-                Err(Interrupt::Close) => return Err(closed(coroutine.close())),
-                Err(error) => coroutine.throw(error),
-            };
+            }
+        }
+    }
+
+    /// Throws what was thrown into the body into the one that it delegates to, until a value is sent, which this returns
+    /// as `Yield`, or the other one ends.
+    #[cold]
+    fn pass_on<C>(&self, coroutine: &mut C, mut interrupt: Interrupt) -> Result<Step<R, C::Return>, Interrupt>
+    where
+        C: Coroutine<Y, R> + ?Sized,
+    {
+        loop {
+            if matches!(interrupt, Interrupt::Close) {
+                return Err(closed(coroutine.close()));
+            }
+            match coroutine.throw(interrupt) {
+                Ok(Step::Yield(yielded)) => match self.yield_(yielded) {
+                    Ok(sent) => return Ok(Step::Yield(sent)),
+                    Err(next) => interrupt = next,
+                },
+                Ok(Step::Return(value)) => return Ok(Step::Return(value)),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
@@ -226,7 +280,7 @@ impl<Y> Yielder<Y> {
     /// # Errors
     ///
     /// As [`yield_`](Self::yield_).
-    #[inline]
+    #[inline(always)]
     pub fn yield_from_iter(&self, items: impl IntoIterator<Item = Y>) -> Result<(), Interrupt> {
         items.into_iter().try_for_each(|item| self.yield_(item))
     }
