@@ -76,6 +76,41 @@ fn chunks_change_nothing_but_the_speed() {
     }
 }
 
+#[test]
+fn a_chunk_may_be_any_size_of_an_endless_iterator() {
+    let pool = ThreadPool::new(1).unwrap();
+    let results = pool.with().chunksize(usize::MAX).imap(|n: u8| n, std::iter::repeat(7));
+    assert!(results.take(100_000).all(|result| result == Ok(7)));
+}
+
+#[test]
+fn an_imap_over_an_endless_iterator_ends_when_all_would_be_refused() {
+    in_time(|| {
+        let pool = ThreadPool::new(2).unwrap();
+        let late: Vec<_> = pool.with().timeout(Duration::ZERO).imap(|n: u64| n, 0..).take(100).collect();
+        assert!((1..100).contains(&late.len()) && late.iter().all(|result| *result == Err(TaskError::TimedOut)));
+        let mut ordered = pool.imap(|n: u64| n, 0..);
+        let mut unordered = pool.imap_unordered(|n: u64| n, 0..);
+        assert!(ordered.next().unwrap().is_ok() && unordered.next().unwrap().is_ok());
+        pool.close();
+        // What was read before is done, there is what was refused, and then nothing.
+        for rest in [ordered.take(100).collect::<Vec<_>>(), unordered.take(100).collect()] {
+            assert!(rest.iter().all(|result| result.is_ok() || *result == Err(TaskError::PoolClosed)), "{rest:?}");
+            assert!(rest.iter().any(Result::is_err) && rest.len() < 100, "{rest:?}");
+        }
+    });
+}
+
+#[test]
+fn what_a_map_does_not_begin_it_does_not_read_if_its_number_is_known() {
+    let pool = ThreadPool::new(1).unwrap();
+    pool.terminate();
+    let items = (0..3).map(|_| -> u64 { panic!("expected: read") });
+    assert_eq!(pool.map(|n| n, items.clone()).unwrap_err().results, [None; 3]);
+    let read = catch_unwind(AssertUnwindSafe(|| pool.map(|n| n, items.filter(|_| true))));
+    assert!(read.is_err(), "here there is no other way to count them");
+}
+
 /// An iterator that promises more or fewer items than it has.
 struct Liar(std::ops::Range<u64>, usize);
 

@@ -32,9 +32,9 @@ impl ThreadPoolBuilder {
     }
 
     /// What the threads' names begin with; a hyphen and a number follow. Otherwise `crewkit-pool`. The kernel shows the
-    /// first 15 bytes.
+    /// first 15 bytes. It cannot have NUL bytes, which are left out.
     pub fn name(mut self, prefix: impl Into<String>) -> Self {
-        self.recipe.name = prefix.into();
+        self.recipe.name = prefix.into().replace('\0', "");
         self
     }
 
@@ -85,6 +85,10 @@ impl Recipe {
         shared: &Arc<Shared>,
         workers: usize,
     ) -> Result<(rayon_core::ThreadPool, Vec<JoinHandle<()>>), PoolError> {
+        // rayon would silently take fewer.
+        if workers > rayon_core::max_num_threads() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many workers for one pool").into());
+        }
         let mut threads = Vec::with_capacity(workers);
         let mut failed = None;
         let start = |worker: rayon_core::ThreadBuilder| {

@@ -14,6 +14,9 @@ use crate::pool::error::{MapError, TaskError};
 use crate::pool::task::{MapTask, Pending, Task};
 use crate::sys::clock::Deadline;
 
+/// The most items in a chunk of an imap, so that an endless iterator may be read in chunks of any size.
+const CHUNK_MOST: usize = 1 << 16;
+
 /// How many chunks of an imap may be on their way for each worker.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -32,7 +35,7 @@ impl<'p> ThreadCall<'p> {
     }
 
     /// How many items a worker takes at once. Otherwise a map takes as many as are done in about 0.1 ms, and an imap one.
-    /// 0 counts as 1.
+    /// 0 counts as 1; an imap, which collects a chunk before it sends it, takes at most 65,536.
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = Some(items.max(1));
         self
@@ -40,7 +43,7 @@ impl<'p> ThreadCall<'p> {
 
     /// What has not begun so long after the call does not begin any more, and ends with [`TaskError::TimedOut`]. What has
     /// begun goes on, since a thread cannot be stopped, and its result counts; to wait no longer than so long for a
-    /// result is [`Task::get_timeout`].
+    /// result is [`Task::get_timeout`]. An imap reads no further items when the first one is late.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -194,7 +197,7 @@ impl<'p> ThreadCall<'p> {
         R: Send + 'static,
         I: Iterator<Item = A>,
     {
-        let chunksize = self.chunksize.unwrap_or(1);
+        let chunksize = self.chunksize.unwrap_or(1).min(CHUNK_MOST);
         let ahead = chunksize.saturating_mul(CHUNKS_AHEAD * self.shared().workers());
         Feed::new(self.shared(), f, items, chunksize, ahead, self.begin_by())
     }

@@ -26,6 +26,8 @@ pub(super) struct Feed<R, I: Iterator> {
     shared: Arc<Shared>,
     start: Start<I::Item>,
     items: Fuse<I>,
+    /// Whether no more items are to be read: the pool has ended, or the time is up, and all of them would be refused.
+    refused: bool,
     chunksize: usize,
     /// How many items may be on their way, and not yet asked for.
     ahead: usize,
@@ -94,6 +96,7 @@ where
             shared,
             start: Box::new(start),
             items: items.fuse(),
+            refused: false,
             chunksize,
             ahead,
             basket,
@@ -121,7 +124,7 @@ where
 
     /// Sends items for as long as more may be on their way.
     fn top_up(&mut self, kept: usize) {
-        loop {
+        while !self.refused {
             let inside = self.outstanding + self.back.len() + kept;
             if inside > 0 && inside.saturating_add(self.chunksize) > self.ahead {
                 return;
@@ -159,7 +162,10 @@ where
         self.outstanding -= count;
         match chunk {
             Ok(results) => self.back.extend((first..).zip(results)),
-            Err(error) => self.back.extend((first..first + count).map(|index| (index, Err(error.clone())))),
+            Err(error) => {
+                self.refused = true;
+                self.back.extend((first..first + count).map(|index| (index, Err(error.clone()))));
+            }
         }
     }
 }

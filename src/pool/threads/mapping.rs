@@ -291,9 +291,13 @@ impl<'m, I: Iterator, R> Source<'m, I, R> {
             return;
         }
         let first = self.next;
-        let counted = catch_unwind(AssertUnwindSafe(|| self.items.by_ref().for_each(|_| self.next += 1)));
+        // An iterator that knows how many they are need not be read: it may block.
+        let count = || match self.items.size_hint() {
+            (low, Some(high)) if low == high => self.next = self.next.saturating_add(low),
+            _ => self.items.by_ref().for_each(|_| self.next += 1),
+        };
+        self.panic = catch_unwind(AssertUnwindSafe(count)).err();
         self.errors.extend((first..self.next).map(|index| (index, why.clone())));
-        self.panic = counted.err();
     }
 }
 
