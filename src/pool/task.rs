@@ -22,14 +22,16 @@ pub(super) trait Pending<R>: Send + Sync {
     fn take(&self) -> Option<Result<R, TaskError>>;
     /// Withdraws the call, if it has not begun.
     fn cancel(&self) -> bool;
-    /// Has `waker` called at the end of the call, unless it has ended: false. Only the last one is called.
+    /// Has `waker` called at the end of the call, unless it has ended: false. Only the last one is called. On a worker that
+    /// would run the call in [`wait`](Self::wait) it is run here, too.
     fn watch(&self, waker: &Waker) -> bool;
 }
 
 /// The result to come of a call that a pool makes: Python's `AsyncResult`.
 ///
 /// Its result waits for it, so a task that nobody reads delays nobody, and tasks may be read in any order, on any
-/// thread, after the end of their pool, or by `.await` in whatever runtime. Dropping a task detaches it: the call is
+/// thread, after the end of their pool, or by `.await` in whatever runtime (where [`wait`](Self::wait) would run a task
+/// itself, so does the poll). Dropping a task detaches it: the call is
 /// made all the same.
 ///
 /// ```no_run

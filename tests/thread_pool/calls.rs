@@ -23,6 +23,17 @@ fn a_pool_of_nobody_is_an_error() {
 }
 
 #[test]
+fn absurd_sizes_and_names_are_no_panics() {
+    for workers in [usize::MAX, 1 << 40, 1 << 16] {
+        assert!(matches!(ThreadPool::new(workers), Err(PoolError::Io(_))), "{workers}");
+    }
+    let pool = ThreadPool::builder().workers(1).name("b\0aker\0").build().unwrap();
+    assert!(matches!(pool.resize(usize::MAX), Err(PoolError::Io(_))));
+    let name = pool.apply(|()| thread::current().name().map(String::from), ()).unwrap();
+    assert_eq!(name.as_deref(), Some("baker-0"));
+}
+
+#[test]
 fn the_default_size_is_the_number_of_processors() {
     let pool = ThreadPool::builder().build().unwrap();
     assert_eq!(pool.stats().workers, thread::available_parallelism().unwrap().get());
@@ -60,14 +71,74 @@ fn a_panic_fails_its_task_and_says_what_and_where() {
     assert_eq!(pool.stats().completed, 2);
 }
 
+/// Panics when it is dropped.
+struct Nasty;
+
+impl Drop for Nasty {
+    fn drop(&mut self) {
+        panic!("expected: a nasty destructor");
+    }
+}
+
 #[test]
-fn a_panic_in_a_destructor_costs_nobody_else_anything() {
-    struct Nasty;
-    impl Drop for Nasty {
-        fn drop(&mut self) {
-            panic!("expected: a nasty destructor");
+fn a_panic_in_a_destructor_of_what_is_refused_costs_nobody_else_anything() {
+    in_time(|| {
+        let pool = Arc::new(ThreadPool::new(1).unwrap());
+        let held = Held::new(&pool);
+        let tasks: Vec<Task<()>> = (0..5).map(|_| pool.submit(drop::<Nasty>, Nasty)).collect();
+        assert!(tasks[3].cancel());
+        pool.terminate();
+        assert_eq!(pool.apply(drop::<Nasty>, Nasty), Err(TaskError::PoolClosed));
+        held.let_go();
+        pool.join();
+        for (n, task) in tasks.into_iter().enumerate() {
+            let why = if n == 3 { TaskError::Cancelled } else { TaskError::PoolClosed };
+            assert_eq!(task.get(), Err(why), "{n}");
+        }
+
+        // Late ones: found by a waiter, by a worker in turn, by a worker that waits.
+        let pool = Arc::new(ThreadPool::new(1).unwrap());
+        let held = Held::new(&pool);
+        let late = || pool.with().timeout(Duration::ZERO);
+        assert_eq!(late().apply(drop::<Nasty>, Nasty), Err(TaskError::TimedOut));
+        let waiting = late().submit(drop::<Nasty>, Nasty);
+        let inner = Arc::clone(&pool);
+        let waits = pool.submit(move |()| inner.with().timeout(Duration::ZERO).apply(drop::<Nasty>, Nasty), ());
+        held.let_go();
+        assert_eq!(waits.get(), Ok(Err(TaskError::TimedOut)));
+        assert_eq!(waiting.get(), Err(TaskError::TimedOut));
+        pool.join();
+    });
+}
+
+#[test]
+fn a_waker_that_panics_costs_nobody_else_anything() {
+    struct Loud;
+    impl Wake for Loud {
+        fn wake(self: Arc<Self>) {
+            panic!("expected: a loud waker");
         }
     }
+    in_time(|| {
+        let pool = ThreadPool::new(1).unwrap();
+        let mut held = Held::new(&pool);
+        let mut tasks: Vec<Task<u64>> = (0..3).map(|n| pool.submit(|n: u64| n, n)).collect();
+        let waker = Waker::from(Arc::new(Loud));
+        for task in tasks.iter_mut().chain([&mut held.task]) {
+            assert_eq!(pin!(task).poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        }
+        assert!(tasks[1].cancel());
+        pool.terminate();
+        held.let_go();
+        pool.join();
+        assert_eq!(held.task.get(), Ok(7));
+        assert_eq!(tasks.remove(1).get(), Err(TaskError::Cancelled));
+        assert!(tasks.into_iter().all(|task| task.get() == Err(TaskError::PoolClosed)));
+    });
+}
+
+#[test]
+fn a_panic_in_a_destructor_costs_nobody_else_anything() {
     let pool = ThreadPool::new(1).unwrap();
     let argument = pool.apply(drop::<Nasty>, Nasty);
     assert!(matches!(argument, Err(TaskError::Panicked { .. })));

@@ -1,6 +1,9 @@
 //! Tasks that use their own pool, down to a pool of one thread.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use crewkit::pool::{Task, TaskError, ThreadPool};
@@ -54,6 +57,46 @@ fn every_way_to_call_works_inside_a_task() {
             for task in tasks {
                 assert_eq!(task.get(), Ok([5_050; 6]));
             }
+        });
+    }
+}
+
+/// Polls until it is ready, and sleeps in between.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return result;
+        }
+        thread::park();
+    }
+}
+
+#[test]
+fn a_task_may_await_tasks_of_the_same_pool() {
+    for workers in [1, 2] {
+        in_time(move || {
+            let pool = Arc::new(ThreadPool::new(workers).unwrap());
+            let inner = Arc::clone(&pool);
+            let sum = move |count: u64| {
+                let tasks: Vec<Task<u64>> = (0..count).map(|n| inner.submit(|n: u64| n, n)).collect();
+                block_on(async {
+                    let mut sum = 0;
+                    for task in tasks {
+                        sum += task.await.unwrap();
+                    }
+                    sum
+                })
+            };
+            assert_eq!(block_on(pool.submit(sum, 100)), Ok(4_950));
+            assert_eq!(pool.stats().queued, 0);
         });
     }
 }
@@ -115,12 +158,12 @@ fn a_task_may_close_join_and_drop_its_own_pool() {
         let joins = pool.submit(
             move |()| {
                 inner.join();
-                let refused = inner.apply(|n: u64| n, 1);
-                (refused, inner.shutdown(Duration::ZERO))
+                let done = inner.apply(|n: u64| n, 1);
+                (done, inner.shutdown(Duration::ZERO))
             },
             (),
         );
-        assert_eq!(joins.get(), Ok((Err(TaskError::PoolClosed), false)));
+        assert_eq!(joins.get(), Ok((Ok(1), false)));
         pool.join();
 
         let pool = ThreadPool::new(1).unwrap();

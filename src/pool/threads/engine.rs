@@ -21,9 +21,9 @@ pub(super) trait Job: Send + Sync {
     fn claim(&self) -> bool;
     /// Whether nobody has claimed it.
     fn is_waiting(&self) -> bool;
-    /// Does it. Does not unwind, but for what a destructor of the user's does.
+    /// Does it. Does not unwind.
     fn run(&self);
-    /// Answers that it will not be done.
+    /// Answers that it will not be done. Does not unwind.
     fn refuse(&self, why: TaskError);
 }
 
@@ -33,8 +33,9 @@ pub(super) struct Shared {
     recipe: Recipe,
     /// Whether the stage is `Ended`, for a look without the lock.
     ended: AtomicBool,
-    /// Locked while threads are joined, so that every `join` returns after the end of the last one.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Locked while threads are joined, so that every `join` returns after the end of the last one.
+    joining: Mutex<()>,
     /// Set when the pool takes no more jobs and has none.
     over: Event,
 }
@@ -83,6 +84,14 @@ pub(super) struct Census {
     pub(super) completed: u64,
 }
 
+/// So many dead jobs may always stand in the queue, besides as many as wait.
+const SPARE_PLACES: usize = 64;
+
+/// Lets go of jobs, whose last owner this may be: what is in them is the user's, and its destructors may panic.
+fn drop_all(jobs: impl IntoIterator<Item = Arc<dyn Job>>) {
+    jobs.into_iter().for_each(|job| panics::tell(|| drop(job)));
+}
+
 thread_local! {
     /// Whose worker this thread is.
     static EMPLOYER: Cell<*const Shared> = const { Cell::new(ptr::null()) };
@@ -102,8 +111,14 @@ impl Shared {
             workers: 0,
             shift: 0,
         };
-        let (desk, threads) = (Mutex::new(desk), Mutex::new(Vec::new()));
-        let shared = Arc::new(Self { desk, recipe, ended: AtomicBool::new(false), threads, over: Event::new() });
+        let shared = Arc::new(Self {
+            desk: Mutex::new(desk),
+            recipe,
+            ended: AtomicBool::new(false),
+            threads: Mutex::new(Vec::new()),
+            joining: Mutex::new(()),
+            over: Event::new(),
+        });
         shared.resize(workers)?;
         Ok(shared)
     }
@@ -136,10 +151,14 @@ impl Shared {
     }
 
     /// Puts a job into the queue `times` times, each of which will be claimed apart.
+    ///
+    /// A closed pool takes what comes from its own jobs, since it does what it has, and that is part of it.
     pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>, times: usize) -> Result<(), TaskError> {
         let mut desk = self.desk.lock();
         match &desk.stage {
             Stage::Open => {}
+            // While one of them runs the pool is not over.
+            Stage::Closed if desk.running > 0 && self.employs_this_thread() => {}
             Stage::Closed => return Err(TaskError::PoolClosed),
             Stage::Ended(why) => return Err(why.clone()),
         }
@@ -183,13 +202,11 @@ impl Shared {
             desk.running += 1;
         }
         drop(desk);
-        // Only destructors of what nobody took can panic here.
-        panics::tell(|| {
-            if let Some(job) = job {
-                job.run();
-            }
-        });
-        panics::tell(|| drop(dead));
+        if let Some(job) = job {
+            job.run();
+            dead.push(job);
+        }
+        drop_all(dead);
     }
 
     /// Whether the calling thread is one of the pool's workers.
@@ -245,9 +262,16 @@ impl Shared {
         while desk.queue.back().is_some_and(|job| !job.is_waiting()) {
             void.extend(desk.queue.pop_back());
         }
+        // Those that are cancelled can be anywhere.
+        if desk.queue.len() > 2 * desk.waiting + SPARE_PLACES {
+            let (alive, dead): (VecDeque<_>, VecDeque<_>) =
+                mem::take(&mut desk.queue).into_iter().partition(|job| job.is_waiting());
+            desk.queue = alive;
+            void.extend(dead);
+        }
         let over = self.over_if_done(&desk);
         drop(desk);
-        drop(void);
+        drop_all(void);
         over
     }
 
@@ -294,14 +318,16 @@ impl Shared {
             self.ended.store(true, Ordering::Relaxed);
         }
         let (refused, void): (Vec<_>, Vec<_>) = mem::take(&mut desk.queue).into_iter().partition(|job| job.claim());
-        desk.waiting = 0;
+        // The rest, if any, belongs to parts that were closed, whose owners are about to withdraw it.
+        desk.waiting -= refused.len();
         let over = self.over_if_done(&desk);
         drop(desk);
-        for job in refused {
+        for job in &refused {
             job.refuse(why.clone());
         }
         over.tell();
-        drop(void);
+        drop_all(refused);
+        drop_all(void);
     }
 
     /// What is told when the pool has no more jobs and will get none.
@@ -317,8 +343,10 @@ impl Shared {
 
     /// Waits until the threads have ended. They were dismissed.
     pub(super) fn join_threads(&self) {
-        let mut threads = self.threads.lock();
-        for thread in threads.drain(..) {
+        let _turn = self.joining.lock();
+        // The list stays free meanwhile: a thread that ends may want it, in a destructor that resizes the pool.
+        let next = || self.threads.lock().pop();
+        while let Some(thread) = next() {
             if thread.thread().id() != thread::current().id() {
                 // Workers catch what they run; whatever else went wrong, the panic hook told of it.
                 let _told = thread.join();
@@ -335,5 +363,66 @@ impl Shared {
     /// How many threads there are.
     pub(super) fn workers(&self) -> usize {
         self.desk.lock().workers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::pool::{Task, ThreadPool};
+
+    /// A part that was closed a moment ago, before its owner has told the desk of the place that is void.
+    struct Closed;
+
+    impl Job for Closed {
+        fn claim(&self) -> bool {
+            false
+        }
+
+        fn is_waiting(&self) -> bool {
+            false
+        }
+
+        fn run(&self) {
+            unreachable!("nobody could claim it");
+        }
+
+        fn refuse(&self, _: TaskError) {
+            unreachable!("nobody could claim it");
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_after_the_end_is_counted_once() {
+        let pool = ThreadPool::new(1).unwrap();
+        let shared = pool.shared();
+        shared.submit(Arc::new(Closed), 1).unwrap();
+        shared.end(TaskError::PoolClosed);
+        assert!(!shared.over.is_set());
+        shared.withdrawn(1).tell();
+        assert!(shared.over.is_set());
+        assert_eq!(pool.stats().queued, 0);
+        pool.join();
+    }
+
+    #[test]
+    fn jobs_that_are_cancelled_in_any_order_do_not_pile_up() {
+        let pool = ThreadPool::new(1).unwrap();
+        let (go, wait) = channel::<()>();
+        let held = pool.submit(move |()| wait.recv().is_err(), ());
+        // The youngest one always waits.
+        let mut before: Option<Task<()>> = None;
+        for _ in 0..10_000 {
+            let task = pool.submit(|()| (), ());
+            assert!(before.replace(task).is_none_or(|task| task.cancel()));
+        }
+        let desk = pool.shared().desk.lock();
+        assert_eq!(desk.waiting, 1 + usize::from(desk.running == 0));
+        assert!(desk.queue.len() <= 2 * desk.waiting + SPARE_PLACES, "{}", desk.queue.len());
+        drop(desk);
+        drop(go);
+        assert_eq!((held.get(), before.map(Task::get)), (Ok(true), Some(Ok(()))));
     }
 }

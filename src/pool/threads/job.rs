@@ -79,7 +79,7 @@ where
         let waker = self.state.lock().waker.take();
         self.done.set();
         if let Some(waker) = waker {
-            waker.wake();
+            panics::tell(|| waker.wake());
         }
     }
 }
@@ -105,23 +105,23 @@ where
     }
 
     fn run(&self) {
-        let call = self.state.lock().call.take();
-        let (calls, result) = match call {
-            Some(_) if self.begin_by.is_expired() => (0, Err(TaskError::TimedOut)),
+        let mut call = self.state.lock().call.take();
+        let (calls, result) = match call.take_if(|_| !self.begin_by.is_expired()) {
             Some((f, argument)) => (1, panics::catch_in_thread(|| f(argument)).map_err(TaskError::from)),
-            None => (0, Err(TaskError::Taken)),
+            None => (0, Err(TaskError::TimedOut)),
         };
         self.settle(result);
         let over = self.shared.ended(calls);
         self.tell();
         over.tell();
+        panics::tell(|| drop(call));
     }
 
     fn refuse(&self, why: TaskError) {
         let call = self.state.lock().call.take();
         self.settle(Err(why));
         self.tell();
-        drop(call);
+        panics::tell(|| drop(call));
     }
 }
 
@@ -166,6 +166,10 @@ where
     }
 
     fn watch(&self, waker: &Waker) -> bool {
+        // As in a wait: this thread may be the only one that could ever run it.
+        if self.shared.employs_this_thread() && self.shared.run_here(self) {
+            return false;
+        }
         let mut state = self.state.lock();
         let watching = state.stage != Stage::Ended;
         let before = watching.then(|| state.waker.replace(waker.clone()));

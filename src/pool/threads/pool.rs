@@ -55,7 +55,7 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::NoWorkers`] for 0; [`PoolError::Io`] if a thread cannot be started.
+    /// [`PoolError::NoWorkers`] for 0; [`PoolError::Io`] if a thread cannot be started, or for more than 65,535.
     ///
     /// # Blocking
     ///
@@ -117,7 +117,8 @@ impl ThreadPool {
     ///
     /// # Blocking
     ///
-    /// Until every item has ended.
+    /// Until every item has ended. Of a map that is [terminated](Self::terminate), cancelled or out of time every item
+    /// that has not begun ends with that error: if the iterator does not know their number, it is read to its end.
     pub fn map<F, A, R, I>(&self, f: F, items: I) -> Result<Vec<R>, MapError<R>>
     where
         F: Fn(A) -> R + Sync,
@@ -179,7 +180,8 @@ impl ThreadPool {
     ///
     /// Lazy in both directions: items are taken from the iterator, on this thread, only while fewer than four chunks per
     /// worker are on their way between the two iterators, so the iterator may be endless. If the results are not read, the
-    /// workers fall idle. Dropping it withdraws what has not begun.
+    /// workers fall idle. Dropping it withdraws what has not begun. Once the pool is closed or terminated, no more items
+    /// are read: those that had to be refused end with [`TaskError::PoolClosed`], and the results end behind them.
     pub fn imap_unordered<F, A, R, I>(&self, f: F, items: I) -> ThreadImapUnordered<R, I::IntoIter>
     where
         F: Fn(A) -> R + Send + Sync + 'static,
@@ -217,7 +219,8 @@ impl ThreadPool {
         self.shared.resize(workers)
     }
 
-    /// Takes no more tasks; what is there is done (Python's `close`).
+    /// Takes no more tasks; what is there is done (Python's `close`), with all that it submits to the pool in turn. Of an
+    /// [`imap`](Self::imap) that is what was read by then.
     ///
     /// # Blocking
     ///
@@ -252,11 +255,12 @@ impl ThreadPool {
     }
 
     /// Closes the pool, gives its work `grace` to be done, and terminates it. True: everything was done, and the threads
-    /// have ended. False: something still runs, and its thread ends after it.
+    /// have ended. False: something still runs; the threads end after it once the pool is joined or dropped.
     ///
     /// # Blocking
     ///
-    /// At most for `grace`. A task of the pool itself does not wait, and is always too early.
+    /// At most for `grace`, and for the end of the idle threads if everything was done by then. A task of the pool itself
+    /// does not wait, and is always too early.
     pub fn shutdown(&self, grace: Duration) -> bool {
         self.close();
         let done = !self.shared.employs_this_thread() && self.shared.over().wait_timeout(grace);
