@@ -120,13 +120,14 @@ fn an_item_that_got_out_outlives_its_queue() {
 #[test]
 fn a_queue_whose_length_swings_loses_nothing() {
     let queue = Queue::bounded(300);
-    let (puts, gets) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (numbers, puts, gets) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 for batch in 0..400 {
                     let many = batch % 97 + 1;
-                    queue.put_many((0..many).map(|_| puts.fetch_add(1, Ordering::Relaxed) + 1)).unwrap();
+                    queue.put_many((0..many).map(|_| numbers.fetch_add(1, Ordering::Relaxed) + 1)).unwrap();
+                    puts.fetch_add(many, Ordering::Relaxed);
                 }
             });
         }
