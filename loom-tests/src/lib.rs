@@ -44,6 +44,16 @@ pub fn exhaust(name: &str, body: impl Fn() + Send + Sync + 'static) {
     check(name, "exhaustive", None, body);
 }
 
+/// Runs what comes before the part that matters, in one order.
+pub fn prepare<T>(prelude: impl FnOnce() -> T) -> T {
+    #[cfg(crewkit_loom)]
+    loom::stop_exploring();
+    let outcome = prelude();
+    #[cfg(crewkit_loom)]
+    loom::explore();
+    outcome
+}
+
 #[cfg(crewkit_loom)]
 fn check(name: &str, how: &str, preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     use std::sync::Arc;

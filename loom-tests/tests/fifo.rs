@@ -3,7 +3,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::queue::{GetError, PutError, Queue, Shutdown, SimpleQueue, TooManyTaskDone};
-use crewkit_loom_tests::explore;
+use crewkit_loom_tests::{explore, prepare};
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -202,6 +202,46 @@ fn a_join_ends_with_the_last_task_whatever_is_put_meanwhile() {
         joiner.join().unwrap();
         other.join().unwrap();
         assert_eq!(queue.unfinished(), 0);
+    });
+}
+
+/// A joiner of a queue with one item, which has looked already, in vain.
+fn joiner_in_line(queue: &Arc<Queue<u8>>) -> thread::JoinHandle<()> {
+    prepare(|| {
+        queue.put(0).unwrap();
+        let joiner = spawn(queue, Queue::join);
+        while !format!("{queue:?}").contains("joining: 1 ") {
+            thread::yield_now();
+        }
+        joiner
+    })
+}
+
+#[test]
+fn a_join_ends_though_an_item_is_put_before_it_looks_and_never_reported() {
+    explore("fifo: join × task_done × put, one of two reported", || {
+        let queue = Arc::new(Queue::unbounded());
+        let joiner = joiner_in_line(&queue);
+        let reporter = spawn(&queue, Queue::task_done);
+        let was_all_done = queue.unfinished() == 0;
+        queue.put(1).unwrap();
+        reporter.join().unwrap().unwrap();
+        if !was_all_done {
+            queue.task_done().unwrap();
+        }
+        joiner.join().unwrap();
+    });
+}
+
+#[test]
+fn clearing_ends_a_join_though_an_item_is_put_before_it_looks() {
+    explore("fifo: join × clear × put, nothing reported", || {
+        let queue = Arc::new(Queue::unbounded());
+        let joiner = joiner_in_line(&queue);
+        let clearer = spawn(&queue, Queue::clear);
+        queue.put(1).unwrap();
+        joiner.join().unwrap();
+        clearer.join().unwrap();
     });
 }
 

@@ -301,8 +301,9 @@ impl<T> List<T> {
         self.show_tail(&mut self.putting(), Tail::ended, None);
     }
 
-    /// Takes all items out at once and counts them done. More can have been reported done than were got.
-    pub(super) fn clear(&self, ends: bool) -> Discarded<T> {
+    /// Takes all items out at once and counts them done. More can have been reported done than were got. Answers also how
+    /// many were put, if all are done now: more may be put as soon as the ends are left.
+    pub(super) fn clear(&self, ends: bool) -> (Discarded<T>, Option<usize>) {
         let fresh = NonNull::from(Box::leak(Segment::new()));
         let mut putting = self.putting();
         let mut getting = self.getting();
@@ -311,13 +312,15 @@ impl<T> List<T> {
         }
         let items = getting.head..putting.tail.count();
         getting.done = items.end.min(getting.done + items.len());
+        let all_done_at = (getting.done == items.end).then_some(items.end);
         getting.tail_seen = items.end;
         getting.head = items.end;
         self.gets.head.store(items.end, Ordering::Release);
         let first = std::mem::replace(&mut getting.segment, fresh);
         putting.segment = fresh;
         // SAFETY: both ends are held, and have another segment now (5); what is between them is filled (3).
-        unsafe { Discarded::new(first, items) }
+        let discarded = unsafe { Discarded::new(first, items) };
+        (discarded, all_done_at)
     }
 }
 

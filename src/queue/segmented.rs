@@ -63,10 +63,18 @@ pub(super) struct State {
     capacity: usize,
     /// Whether getters, putters, joiners are to be woken, as the ends of the list know it.
     wakes: [bool; 3],
-    /// How many items had been put when once nothing was unfinished, the last time that joiners were told.
+    /// How many items had been put when nothing was unfinished, the last time that this was noted.
     all_done_at: usize,
-    /// Whether that was just now.
+    /// Whether joiners are still to be told.
     is_news: bool,
+}
+
+impl State {
+    /// Nothing was unfinished when `puts` items had been put: joiners are told on the way out.
+    fn note_all_done(&mut self, puts: usize) {
+        self.all_done_at = self.all_done_at.max(puts);
+        self.is_news = true;
+    }
 }
 
 impl AsMut<Lines> for State {
@@ -85,16 +93,9 @@ impl<T> Waited for Segmented<T> {
     /// Announces who waits before it looks what there is, so that whoever adds to that from then on comes in here.
     fn settle(&self, state: &mut State, calls: &mut Calls) {
         self.announce(state);
-        let mut all_done = std::mem::take(&mut state.is_news);
-        let [getters, putters, joiners] = state.wakes;
-        if joiners {
-            let (unfinished, puts) = self.list.unfinished();
-            if unfinished == 0 {
-                state.all_done_at = puts;
-                all_done = true;
-            }
-        }
-        if getters || putters || joiners {
+        let all_done = std::mem::take(&mut state.is_news);
+        let [getters, putters, _] = state.wakes;
+        if getters || putters || all_done {
             let (items, is_shut_down) = self.list.about();
             let room = state.capacity.saturating_sub(items);
             state.lines.call(&Supply { items, room, all_done, is_shut_down }, calls);
@@ -152,7 +153,7 @@ impl<T> Segmented<T> {
 
     /// Tells the ends of the list who waits.
     fn announce(&self, state: &mut State) {
-        let wakes = state.lines.are_waiting();
+        let wakes = state.lines.to_be_told();
         let [getters, putters, joiners] = wakes;
         if getters != state.wakes[0] {
             self.list.putting().wakes_getters = getters;
@@ -321,20 +322,17 @@ impl<T> Segmented<T> {
         Some(())
     }
 
-    /// Nothing was unfinished when `puts` items had been put.
     #[cold]
     fn tell_joiners(&self, puts: usize) {
-        let mut state = Entered::new(self);
-        state.all_done_at = state.all_done_at.max(puts);
-        state.is_news = true;
+        Entered::new(self).note_all_done(puts);
     }
 
-    /// More may be put before a joiner looks, or is told: it goes if all was done at a count of puts that was not yet
-    /// reached when it began to wait.
+    /// More may be put before a joiner looks, or is told: it goes if all was done at a count of puts that is not less than
+    /// that at its first look, at which not all was done.
     pub(super) fn join(&self, deadline: Deadline) -> bool {
         let mut puts_before = None;
         let is_done = |state: &mut State, _| {
-            // Before the look, so that from then on no moment is missed at which all is done.
+            // Before the first look, so that whoever finishes the last task after it tells. That holds until this leaves.
             self.announce(state);
             let (unfinished, puts) = self.list.unfinished();
             let puts_before = *puts_before.get_or_insert(puts);
@@ -345,18 +343,26 @@ impl<T> Segmented<T> {
 
     /// Hands out what is in the queue, to be dropped, and counts it done.
     pub(super) fn clear(&self) -> Discarded<T> {
-        let _state = Entered::new(self);
-        self.list.clear(false)
+        self.clear_and(false)
     }
 
     /// Takes no more items in; hands out those that are to be dropped, which count as done.
     pub(super) fn shut_down(&self, drops: bool) -> Option<Discarded<T>> {
-        let _state = Entered::new(self);
         if drops {
-            return Some(self.list.clear(true));
+            return Some(self.clear_and(true));
         }
+        let _state = Entered::new(self);
         self.list.end();
         None
+    }
+
+    fn clear_and(&self, ends: bool) -> Discarded<T> {
+        let mut state = Entered::new(self);
+        let (discarded, all_done_at) = self.list.clear(ends);
+        if let Some(puts) = all_done_at {
+            state.note_all_done(puts);
+        }
+        discarded
     }
 
     /// Does `attempt` as soon as it can be done, which is when it answers something; `None` if that is not before
@@ -404,3 +410,6 @@ fn put_many_outcome<T>(outcome: Option<()>, items: IntoIter<T>) -> Result<(), Pu
         None => Err(PutError::Full(items.collect())),
     }
 }
+
+#[cfg(all(test, not(crewkit_loom)))]
+mod tests;

@@ -73,9 +73,11 @@ impl Lines {
         }
     }
 
-    /// Whether somebody waits to get, to put and to join who was not called.
-    pub(super) fn are_waiting(&self) -> [bool; 3] {
-        [&self.getters, &self.putters, &self.joiners].map(Line::is_waiting)
+    /// Whether somebody is to be told of items, of room, and that all is done. Who was called for an item or for room
+    /// looks what is there now. A joiner that was called may have begun to wait after the moment for which it was, and the
+    /// next such moment may be over before it looks: so it is told of all of them until it leaves.
+    pub(super) fn to_be_told(&self) -> [bool; 3] {
+        [self.getters.is_waiting(), self.putters.is_waiting(), self.joiners.len() > 0]
     }
 
     /// How many threads wait to get, to put and to join, called or not.
