@@ -16,7 +16,12 @@
 //!
 //! A program that starts processes calls [`init()`] in the first line of `main`.
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
 compile_error!("crewkit builds on Linux with glibc (x86_64-unknown-linux-gnu, aarch64-unknown-linux-gnu)");
 
 mod primitive;

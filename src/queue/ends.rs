@@ -23,6 +23,9 @@ use std::ptr::NonNull;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tail(usize);
 
+/// With fewer bits the count would come round, and slots be read that nobody filled.
+const _: () = assert!(usize::BITS == 64);
+
 const ENDED: usize = 1;
 const ONE: usize = 2;
 
