@@ -168,6 +168,8 @@ fn lk8_a_timeout_among_other_waiters_loses_no_wake_up() {
     });
 }
 
+/// With `deadlock-detection` it also tells the holder: `sync_deadlock.rs`.
+#[cfg(not(feature = "deadlock-detection"))]
 #[test]
 fn lk9_debug_tells_the_state() {
     let lock = Lock::new(7);

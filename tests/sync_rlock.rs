@@ -183,6 +183,8 @@ fn rl9_it_behaves_as_a_plain_counter_of_depth() {
     }
 }
 
+/// With `deadlock-detection` it also tells the place: `sync_deadlock.rs`.
+#[cfg(not(feature = "deadlock-detection"))]
 #[test]
 fn debug_tells_owner_depth_and_waiters() {
     let lock = RLock::new(7);

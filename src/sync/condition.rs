@@ -30,6 +30,7 @@
 
 use super::latch::{Guard, Latch};
 use super::permits::Permits;
+use super::watch::Place;
 use super::{Lock, LockGuard, RLock, RLockGuard};
 use crate::primitive::{AtomicUsize, Calls, Left, Lined, Mutex, MutexGuard, WaitList, Waiting, const_on_the_machine};
 use crate::sys::clock::Deadline;
@@ -105,6 +106,7 @@ impl Condition {
     /// # Blocking
     ///
     /// Until somebody notifies this thread, and then until the lock is free.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn wait<G: WaitGuard>(&self, guard: &mut G) {
         self.wait_guarded(guard, Deadline::NEVER);
     }
@@ -118,6 +120,7 @@ impl Condition {
     /// # Blocking
     ///
     /// At most for `timeout`, and then until the lock is free.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn wait_timeout<G: WaitGuard>(&self, guard: &mut G, timeout: Duration) -> bool {
         self.wait_guarded(guard, Deadline::after(timeout))
     }
@@ -132,6 +135,7 @@ impl Condition {
     /// # Blocking
     ///
     /// Until, after a notification, it is no longer so.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn wait_while<G: WaitGuard>(&self, guard: &mut G, mut is_so: impl FnMut(&G::Target) -> bool) {
         while is_so(guard) {
             self.wait_guarded(guard, Deadline::NEVER);
@@ -148,6 +152,7 @@ impl Condition {
     /// # Blocking
     ///
     /// At most for `timeout`, and then until the lock is free.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn wait_while_timeout<G: WaitGuard>(
         &self,
         guard: &mut G,
@@ -182,6 +187,7 @@ impl Condition {
     /// # Blocking
     ///
     /// Until somebody notifies this thread, and then until the lock is free.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn wait_holding<L: WaitLock>(&self, lock: &L) -> Result<(), CannotWait> {
         self.wait_until(lock, Deadline::NEVER).map(drop)
     }
@@ -195,6 +201,7 @@ impl Condition {
     /// # Blocking
     ///
     /// At most for `timeout`, and then until the lock is free.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn wait_holding_timeout<L: WaitLock>(&self, lock: &L, timeout: Duration) -> Result<bool, CannotWait> {
         self.wait_until(lock, Deadline::after(timeout))
     }
@@ -242,25 +249,27 @@ impl Condition {
     }
 
     /// Waits with a guard; whether it was notified.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub(super) fn wait_guarded<G: WaitGuard>(&self, guard: &mut G, deadline: Deadline) -> bool {
         let latch = guard.latch();
         loop {
             match self.wait_until(latch, deadline) {
                 Ok(was_notified) => return was_notified,
                 // An `RLock<()>` or a `Lock<()>` was released under its guard, which is to have it in the end.
-                Err(CannotWait::NotHeld) => latch.take_back(1),
+                Err(CannotWait::NotHeld) => latch.take_back(1, Place::here()),
                 Err(CannotWait::OtherLock) => panic!("{}", CannotWait::OtherLock),
             }
         }
     }
 
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     fn wait_until(&self, latch: &dyn Latch, deadline: Deadline) -> Result<bool, CannotWait> {
         if !latch.is_held() {
             return Err(CannotWait::NotHeld);
         }
         let lock = ptr::from_ref(latch.permit()).cast_mut();
         // Declared in this order, so that an unwinding leaves the line first, and takes the lock back last.
-        let mut released = Released { latch, depth: None };
+        let mut released = Released { latch, place: Place::here(), depth: None };
         let mut waiting = Waiting::new(self);
         let mut line = self.line.lock();
         if ![ptr::null_mut(), lock].contains(line.lock.get_mut()) {
@@ -319,6 +328,7 @@ impl Lined for Condition {
 /// A lock let go by a waiter, taken back also if the wait unwinds.
 struct Released<'a> {
     latch: &'a dyn Latch,
+    place: Place,
     depth: Option<usize>,
 }
 
@@ -326,7 +336,7 @@ impl Released<'_> {
     fn take_back(mut self) {
         if let Some(depth) = self.depth {
             // If this unwinds, `drop` tries again.
-            self.latch.take_back(depth);
+            self.latch.take_back(depth, self.place);
             self.depth = None;
         }
     }
@@ -335,7 +345,7 @@ impl Released<'_> {
 impl Drop for Released<'_> {
     fn drop(&mut self) {
         if let Some(depth) = self.depth.take() {
-            self.latch.take_back(depth);
+            self.latch.take_back(depth, self.place);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::lock::{Lock, LockGuard};
 use super::permits::Permits;
 use super::rlock::{RLock, RLockGuard};
+use super::watch::Place;
 
 /// A lock that can be let go for the time of a wait.
 pub trait Latch {
@@ -12,8 +13,8 @@ pub trait Latch {
     /// Lets the lock go from any depth, and answers that depth; `None` if it is not held.
     fn let_go(&self) -> Option<usize>;
 
-    /// Takes the lock again, at `depth`.
-    fn take_back(&self, depth: usize);
+    /// Takes the lock again, at `depth`, for a wait at `place`.
+    fn take_back(&self, depth: usize, place: Place);
 
     /// What is waited for, by who waits for the lock.
     fn permit(&self) -> &Permits;
@@ -29,8 +30,8 @@ impl<T: ?Sized> Latch for Lock<T> {
         self.permit.release_only().ok().map(|()| 1)
     }
 
-    fn take_back(&self, _: usize) {
-        self.permit.acquire_only();
+    fn take_back(&self, _: usize, place: Place) {
+        place.acquire(&self.permit);
     }
 
     fn permit(&self) -> &Permits {
@@ -47,8 +48,8 @@ impl<T: ?Sized> Latch for RLock<T> {
         self.raw.release_all()
     }
 
-    fn take_back(&self, depth: usize) {
-        self.raw.take_back(depth);
+    fn take_back(&self, depth: usize, place: Place) {
+        self.raw.take_back(depth, place);
     }
 
     fn permit(&self) -> &Permits {

@@ -8,7 +8,7 @@
 
 #![expect(unsafe_code, reason = "a lock lends what it owns")]
 
-use super::permits::Permits;
+use super::watch::{Watched, show_holder};
 use crate::primitive::const_on_the_machine;
 use std::cell::UnsafeCell;
 use std::error::Error;
@@ -39,8 +39,9 @@ use std::time::Duration;
 /// });
 /// assert_eq!(*TOTAL.lock(), 4);
 /// ```
+#[cfg_attr(feature = "deadlock-detection", repr(C))]
 pub struct Lock<T: ?Sized = ()> {
-    pub(super) permit: Permits,
+    pub(super) permit: Watched,
     value: UnsafeCell<T>,
 }
 
@@ -56,7 +57,7 @@ impl<T> Lock<T> {
         ///
         /// A `const fn`, except under `cfg(crewkit_loom)`.
         pub fn new(value: T) -> Self {
-            Self { permit: Permits::new(1, 1), value: UnsafeCell::new(value) }
+            Self { permit: Watched::new(1, 1), value: UnsafeCell::new(value) }
         }
     }
 
@@ -72,6 +73,7 @@ impl<T: ?Sized> Lock<T> {
     /// # Blocking
     ///
     /// Until the lock is free; for ever, if this thread holds it.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub fn lock(&self) -> LockGuard<'_, T> {
         self.permit.acquire_only();
@@ -83,6 +85,7 @@ impl<T: ?Sized> Lock<T> {
     /// # Blocking
     ///
     /// Never.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
         self.permit.try_acquire(1).then(|| self.guard())
@@ -93,6 +96,7 @@ impl<T: ?Sized> Lock<T> {
     /// # Blocking
     ///
     /// At most for `timeout`.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<LockGuard<'_, T>> {
         self.permit.acquire_within(1, timeout).then(|| self.guard())
     }
@@ -133,6 +137,7 @@ impl Lock {
     /// # Blocking
     ///
     /// Until the lock is free.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub fn acquire(&self) {
         self.permit.acquire_only();
@@ -143,6 +148,7 @@ impl Lock {
     /// # Blocking
     ///
     /// Never.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     #[must_use = "the lock is held if this is true"]
     pub fn try_acquire(&self) -> bool {
@@ -154,6 +160,7 @@ impl Lock {
     /// # Blocking
     ///
     /// At most for `timeout`.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[must_use = "the lock is held if this is true"]
     pub fn acquire_timeout(&self, timeout: Duration) -> bool {
         self.permit.acquire_within(1, timeout)
@@ -194,10 +201,11 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Lock<T> {
         let guard = self.try_lock();
         let mut text = f.debug_struct("Lock");
         text.field("locked", &guard.is_none()).field("waiters", &self.permit.waiters());
-        match &guard {
-            Some(guard) => text.field("value", &&**guard).finish(),
-            None => text.finish_non_exhaustive(),
+        if let Some(guard) = &guard {
+            return text.field("value", &&**guard).finish();
         }
+        show_holder(&self.permit, &mut text);
+        text.finish_non_exhaustive()
     }
 }
 

@@ -14,9 +14,14 @@
 //! Names say what blocks: `try_x` never, `x_timeout` at most so long, `x` until it is done. A timeout that the clock
 //! cannot hold, such as `Duration::MAX`, never ends. There is no poisoning: a panic releases what its guards hold and
 //! leaves the rest as it is. Between processes use the types of the same names in `crewkit::ipc`.
+//!
+//! With the feature `deadlock-detection`, which is off by default and costs nothing then, threads that wait for each other's
+//! locks in a circle are reported: who, for which lock, acquired where. The module `sync::deadlock` exists then.
 
 mod barrier;
 mod condition;
+#[cfg(all(feature = "deadlock-detection", not(crewkit_loom)))]
+pub mod deadlock;
 mod event;
 mod latch;
 mod lock;
@@ -25,6 +30,12 @@ mod permits;
 mod reentrant;
 mod rlock;
 mod semaphore;
+#[cfg(not(all(feature = "deadlock-detection", not(crewkit_loom))))]
+#[path = "unwatched.rs"]
+mod watch;
+#[cfg(all(feature = "deadlock-detection", not(crewkit_loom)))]
+#[path = "watched.rs"]
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@
 //! At `usize::MAX` the depth stays where it is: such a lock is never free again. To count up to that takes centuries, but a
 //! lock that came round to zero would let two threads in.
 
-use super::permits::Permits;
+use super::watch::{Place, Watched};
 use crate::primitive::{AtomicU64, Identity, const_on_the_machine};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,8 +27,9 @@ use std::time::Duration;
 const NOBODY: u64 = 0;
 
 /// An `RLock` without its value. [See the module](self).
+#[cfg_attr(feature = "deadlock-detection", repr(C))]
 pub(super) struct Reentrant {
-    permit: Permits,
+    permit: Watched,
     owner: AtomicU64,
     depth: AtomicUsize,
 }
@@ -36,43 +37,31 @@ pub(super) struct Reentrant {
 impl Reentrant {
     const_on_the_machine! {
         pub(super) fn new() -> Self {
-            Self { permit: Permits::new(1, 1), owner: AtomicU64::new(NOBODY), depth: AtomicUsize::new(0) }
+            Self { permit: Watched::new(1, 1), owner: AtomicU64::new(NOBODY), depth: AtomicUsize::new(0) }
         }
     }
 
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub(super) fn acquire(&self) {
         let me = Identity::current();
-        if self.is_owner(me) {
-            self.deepen();
-        } else {
+        if !self.deepen_if_owned_by(me) {
             self.permit.acquire_only();
             self.own(me, 1);
         }
     }
 
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub(super) fn try_acquire(&self) -> bool {
-        self.acquire_by(|permit| permit.try_acquire(1))
-    }
-
-    pub(super) fn acquire_within(&self, timeout: Duration) -> bool {
-        self.acquire_by(|permit| permit.acquire_within(1, timeout))
-    }
-
-    /// Goes one deeper, or takes the permit by `take`, if that does.
-    #[inline]
-    fn acquire_by(&self, take: impl FnOnce(&Permits) -> bool) -> bool {
         let me = Identity::current();
-        if self.is_owner(me) {
-            self.deepen();
-            return true;
-        }
-        let taken = take(&self.permit);
-        if taken {
-            self.own(me, 1);
-        }
-        taken
+        self.deepen_if_owned_by(me) || self.own_if(self.permit.try_acquire(1), me)
+    }
+
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
+    pub(super) fn acquire_within(&self, timeout: Duration) -> bool {
+        let me = Identity::current();
+        self.deepen_if_owned_by(me) || self.own_if(self.permit.acquire_within(1, timeout), me)
     }
 
     /// Goes one up, and gives the permit back from depth one. False, with nothing changed, if the caller does not have it.
@@ -98,8 +87,8 @@ impl Reentrant {
     }
 
     /// Takes the permit again, at `depth`. The caller does not have it.
-    pub(super) fn take_back(&self, depth: usize) {
-        self.permit.acquire_only();
+    pub(super) fn take_back(&self, depth: usize, place: Place) {
+        place.acquire(&self.permit);
         self.own(Identity::current(), depth);
     }
 
@@ -123,7 +112,7 @@ impl Reentrant {
         Some((owner, self.depth.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn permit(&self) -> &Permits {
+    pub(super) fn permit(&self) -> &Watched {
         &self.permit
     }
 
@@ -138,10 +127,23 @@ impl Reentrant {
         self.depth.store(depth, Ordering::Relaxed);
     }
 
+    /// Whether the permit was `taken`, which is then `me`'s.
     #[inline]
-    fn deepen(&self) {
-        let depth = self.depth.load(Ordering::Relaxed);
-        self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+    fn own_if(&self, taken: bool, me: Identity) -> bool {
+        if taken {
+            self.own(me, 1);
+        }
+        taken
+    }
+
+    #[inline]
+    fn deepen_if_owned_by(&self, me: Identity) -> bool {
+        let is_mine = self.is_owner(me);
+        if is_mine {
+            let depth = self.depth.load(Ordering::Relaxed);
+            self.depth.store(depth.saturating_add(1), Ordering::Relaxed);
+        }
+        is_mine
     }
 
     #[inline]

@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "a lock lends what it owns")]
 
 use super::reentrant::Reentrant;
+use super::watch::show_holder;
 use crate::primitive::const_on_the_machine;
 use std::cell::UnsafeCell;
 use std::error::Error;
@@ -48,6 +49,7 @@ use std::time::Duration;
 /// account.add_with_interest(100);
 /// assert_eq!(account.0.lock().get(), 110);
 /// ```
+#[cfg_attr(feature = "deadlock-detection", repr(C))]
 pub struct RLock<T: ?Sized = ()> {
     pub(super) raw: Reentrant,
     value: UnsafeCell<T>,
@@ -81,6 +83,7 @@ impl<T: ?Sized> RLock<T> {
     /// # Blocking
     ///
     /// Until no other thread has the lock.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub fn lock(&self) -> RLockGuard<'_, T> {
         self.raw.acquire();
@@ -92,6 +95,7 @@ impl<T: ?Sized> RLock<T> {
     /// # Blocking
     ///
     /// Never.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub fn try_lock(&self) -> Option<RLockGuard<'_, T>> {
         self.raw.try_acquire().then(|| self.guard())
@@ -102,6 +106,7 @@ impl<T: ?Sized> RLock<T> {
     /// # Blocking
     ///
     /// At most for `timeout`.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<RLockGuard<'_, T>> {
         self.raw.acquire_within(timeout).then(|| self.guard())
     }
@@ -165,6 +170,7 @@ impl RLock {
     /// # Blocking
     ///
     /// Until no other thread has the lock.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     pub fn acquire(&self) {
         self.raw.acquire();
@@ -175,6 +181,7 @@ impl RLock {
     /// # Blocking
     ///
     /// Never.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[inline]
     #[must_use = "the lock is held if this is true"]
     pub fn try_acquire(&self) -> bool {
@@ -186,6 +193,7 @@ impl RLock {
     /// # Blocking
     ///
     /// At most for `timeout`.
+    #[cfg_attr(feature = "deadlock-detection", track_caller)]
     #[must_use = "the lock is held if this is true"]
     pub fn acquire_timeout(&self, timeout: Duration) -> bool {
         self.raw.acquire_within(timeout)
@@ -228,6 +236,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RLock<T> {
             Some((owner, depth)) => text.field("owner", &owner).field("depth", &depth),
             None => text.field("locked", &self.is_locked()),
         };
+        show_holder(self.raw.permit(), &mut text);
         text.field("waiters", &self.raw.permit().waiters());
         match self.try_lock() {
             Some(guard) => text.field("value", &&*guard).finish(),
