@@ -95,6 +95,19 @@ fn batches_go_over_a_boundary_and_wake_each_other() {
 }
 
 #[test]
+fn a_batch_is_at_most_what_was_there_at_one_moment() {
+    explore("fifo: get_many × (put, put), 2 of 2 places taken", || {
+        let queue = Arc::new(Queue::bounded(2));
+        queue.put_many([0, 1]).unwrap();
+        let putter = spawn(&queue, |queue| [2, 3].map(|item| queue.put(item).is_ok()));
+        let got = queue.try_get_many(usize::MAX).unwrap();
+        assert_eq!(got, [0, 1]);
+        queue.get_many(usize::MAX).unwrap();
+        assert_eq!(putter.join().unwrap(), [true; 2]);
+    });
+}
+
+#[test]
 fn an_immediate_shutdown_drops_what_no_getter_got_and_nothing_is_put_after_it() {
     explore("fifo: put × try_get × shutdown(Immediate), over a boundary", || {
         let drops = Drops::default();

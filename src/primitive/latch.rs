@@ -15,6 +15,7 @@
 
 use super::platform::{AtomicU32, UnsafeCell};
 use super::spin::wait_until;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
 
@@ -30,10 +31,10 @@ pub(crate) struct Latch<T> {
 // SAFETY: the value goes from thread to thread with the latch, and is never shared.
 unsafe impl<T: Send> Sync for Latch<T> {}
 
-/// The value, until this is dropped.
+/// The value, until this is dropped; shared between threads only if the value may be.
 #[derive(Debug)]
 #[must_use = "the latch is left when this is dropped"]
-pub(crate) struct LatchGuard<'a, T>(&'a Latch<T>);
+pub(crate) struct LatchGuard<'a, T>(&'a Latch<T>, PhantomData<&'a mut T>);
 
 impl<T> Latch<T> {
     pub(crate) fn new(value: T) -> Self {
@@ -45,7 +46,7 @@ impl<T> Latch<T> {
         if !self.try_take() {
             wait_until(|| self.word.load(Ordering::Relaxed) == FREE && self.try_take());
         }
-        LatchGuard(self)
+        LatchGuard(self, PhantomData)
     }
 
     #[inline]

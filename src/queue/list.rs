@@ -181,7 +181,7 @@ impl<T> List<T> {
     /// Takes at least one item out, at most `max` and at most a segment full; whether a putter is to be woken. `got` has
     /// room for them.
     pub(super) fn get_many(&self, max: usize, got: &mut Vec<T>) -> Result<bool, Refusal> {
-        got.reserve(max.min(slots::<T>()).min(self.len()).max(1));
+        got.reserve(max.min(slots::<T>()).min(self.about().0).max(1));
         let mut end = self.getting();
         let items = end.items(Look::Exactly, || self.tail())?;
         let many = items.min(max).min(left_in_segment::<T>(end.head)).min(got.capacity() - got.len());

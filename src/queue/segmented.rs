@@ -7,7 +7,7 @@ use super::ends::{Look, Refusal};
 use super::error::{GetError, PutError};
 use super::list::List;
 use super::waiting::{Entered, Lines, Side, Supply, Waited, wait_in_line};
-use crate::primitive::{AtomicU32, Calls, Mutex, MutexGuard, Spin};
+use crate::primitive::{AtomicU32, Calls, Mutex, MutexGuard, Spin, has_passed};
 use crate::sys::clock::Deadline;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::Ordering;
@@ -227,9 +227,7 @@ impl<T> Segmented<T> {
 
     pub(super) fn try_put_many(&self, values: Vec<T>) -> Result<(), PutError<Vec<T>>> {
         let mut items = values.into_iter();
-        let mut wakes = false;
-        let outcome = self.put_all(&mut items, &mut wakes);
-        self.tell(wakes);
+        let outcome = self.now(&mut |wakes| self.put_all(&mut items, wakes));
         put_many_outcome(outcome, items)
     }
 
@@ -287,9 +285,7 @@ impl<T> Segmented<T> {
 
     pub(super) fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         let mut got = Vec::new();
-        let mut wakes = false;
-        let outcome = self.get_all(max, &mut got, &mut wakes);
-        self.tell(wakes);
+        let outcome = self.now(&mut |wakes| self.get_all(max, &mut got, wakes));
         outcome.unwrap_or(Err(GetError::Empty)).map(|()| got)
     }
 
@@ -300,8 +296,11 @@ impl<T> Segmented<T> {
         outcome.unwrap_or(Err(GetError::Empty)).map(|()| got)
     }
 
-    /// Takes items out until there are `max` in `got` or none is left; `None` if there is none yet.
+    /// Takes items out until there are `max` in `got`, or as many as are there now, or none is left; `None` if there is
+    /// none yet.
     fn get_all(&self, max: usize, got: &mut Vec<T>, wakes: &mut bool) -> Option<Result<(), GetError>> {
+        // Else it would go on for as long as putters keep up.
+        let max = max.min(self.list.about().0.max(1));
         while got.len() < max {
             match self.list.get_many(max - got.len(), got) {
                 Ok(woken) => *wakes |= woken,
@@ -365,6 +364,15 @@ impl<T> Segmented<T> {
         discarded
     }
 
+    /// Does `attempt`, and wakes others if it says so.
+    #[inline]
+    fn now<R>(&self, attempt: &mut impl FnMut(&mut bool) -> Option<R>) -> Option<R> {
+        let mut wakes = false;
+        let outcome = attempt(&mut wakes);
+        self.tell(wakes);
+        outcome
+    }
+
     /// Does `attempt` as soon as it can be done, which is when it answers something; `None` if that is not before
     /// `deadline`. It says whether others are to be woken.
     #[cold]
@@ -378,12 +386,13 @@ impl<T> Segmented<T> {
         let mut spin = hope.spin();
         let mut after_pauses = true;
         while spin.again() {
-            let mut wakes = false;
-            let outcome = attempt(&mut wakes);
-            self.tell(wakes);
+            let outcome = self.now(&mut attempt);
             if outcome.is_some() {
                 hope.came_true(after_pauses, true);
                 return outcome;
+            }
+            if has_passed(deadline) {
+                break;
             }
             after_pauses = false;
         }
