@@ -35,8 +35,10 @@ pub(crate) fn set_own_name(name: &str) {
 
 /// Names a thread of this process, which must not end meanwhile: another could get its number.
 pub(crate) fn set_name(thread: u32, name: &str) {
+    // With a NUL, because a write of no bytes, for an empty name, would be none at all.
+    let name = [short_name(name).as_bytes(), b"\0"].concat();
     // Only without /proc can this fail. A name is for people to look at; nothing depends on it.
-    let _ = fs::write(format!("/proc/self/task/{thread}/comm"), short_name(name));
+    let _ = fs::write(format!("/proc/self/task/{thread}/comm"), name);
 }
 
 /// The name that the kernel shows for the calling thread.
@@ -89,6 +91,8 @@ mod tests {
                 assert_eq!(own_name(), "by itself");
                 set_name(native_id(), "by another way, long");
                 assert_eq!(own_name(), "by another way,");
+                set_name(native_id(), "");
+                assert_eq!(own_name(), "");
             });
         });
     }

@@ -3,9 +3,9 @@
 use super::me;
 use super::record::Record;
 use super::registry::registry;
+use crate::panics;
 use crate::sys::threads as kernel;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,7 @@ pub fn at_exit(callback: impl FnOnce() + Send + 'static) -> io::Result<()> {
 /// What exit(3) calls.
 pub(super) extern "C" fn at_process_exit() {
     // Unwinding into C would abort, as would a panic here; all user code below is guarded already.
-    let ended = catch_unwind(|| end(Cause::Exit));
-    drop(ended);
+    panics::tell(|| end(Cause::Exit));
 }
 
 /// Does what the end of the process does, in a process that leaves without exit(3).
@@ -63,23 +62,27 @@ pub(crate) fn shutdown() {
 enum Cause {
     /// exit(3), which std lets only one thread call.
     Exit,
-    /// A child of ours whose function is through.
+    /// A child of ours whose function is through. Another thread of it may be in exit(3), and call callbacks, too.
     #[cfg_attr(not(feature = "processes"), expect(dead_code, reason = "processes leave without exit"))]
     Leave,
 }
 
 fn end(cause: Cause) {
     // The registry is asked for anew each time: a callback may have forked, and this may be the child.
-    while let Some(callback) = registry().next_callback() {
-        // std has printed the panic.
-        let _ = catch_unwind(AssertUnwindSafe(callback));
+    while let Some((callback, calling)) = registry().next_callback() {
+        panics::tell(callback);
+        drop(calling);
     }
     registry().main().end();
     let mut look = FIRST_LOOK;
     loop {
-        let left = registry().stragglers(me::ident());
-        let Some(first) = left.first() else { return };
-        if !first.wait(Some(look)) {
+        let here = registry();
+        let Some(left) = here.stragglers(me::ident()) else { return };
+        let has_gone_on = match left.first() {
+            Some(first) => first.wait(Some(look)),
+            None => here.wait_for_callbacks(look),
+        };
+        if !has_gone_on {
             look = LAST_LOOK.min(2 * look);
             if cause == Cause::Exit {
                 give_up_callers_of_exit(&left);

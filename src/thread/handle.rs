@@ -5,10 +5,10 @@ use super::panics::{self, Cause, Panicked};
 use super::record::{Origin, Record, ThreadRef};
 use super::registry::{CannotWait, new_ident, registry};
 use super::timer::Timer;
+use crate::panics::tell;
 use crate::primitive::Mutex;
 use std::any::type_name;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -208,8 +208,8 @@ impl<T: Send + 'static> Run<T> {
         self.record.show_name(known_as);
         let result = panics::observe(f);
         *self.outcome.lock() = Outcome::Known(result);
-        // If nobody holds the handle, this drops the result, whose destructor is the user's. std prints its panic.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        // If nobody holds the handle, this drops the result, whose destructor is the user's.
+        tell(|| drop(self));
     }
 }
 

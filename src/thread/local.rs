@@ -188,7 +188,9 @@ impl<T: Send + 'static> Local<T> {
         }
         let slot = Arc::new(Slot(UnsafeCell::new(value)));
         let address = NonNull::new(slot.0.get())?;
-        self.shared.slots.lock().insert(me.ident(), slot);
+        let replaced = self.shared.slots.lock().insert(me.ident(), slot);
+        // No thread has two. If one had, the destructor would be the user's; the lock is free.
+        drop(replaced);
         let owner: Weak<dyn Owner> = Arc::downgrade(&(Arc::clone(&self.shared) as Arc<dyn Owner>));
         let mut locals = me.locals.borrow_mut();
         // Objects that are gone leave their entries behind; a look at all of them pays when their number has doubled.

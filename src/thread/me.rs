@@ -12,11 +12,11 @@
 use super::local::{Entry, MOST_DEAD};
 use super::record::{Origin, Record, ThreadRef};
 use super::registry::{new_ident, registry};
+use crate::panics;
 use crate::sys::threads as kernel;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::mem::{self, ManuallyDrop};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,9 +27,6 @@ thread_local! {
 
 /// How many foreign threads without a name were noticed.
 static DUMMIES: AtomicU32 = AtomicU32::new(0);
-
-/// How often destructors of thread-local values may make new ones before these are left alone; as pthreads has it.
-const ROUNDS: u32 = 4;
 
 /// A thread, seen from inside.
 pub(super) struct Me {
@@ -42,6 +39,7 @@ pub(super) struct Me {
     pub(super) tidy_at: Cell<usize>,
     /// How many borrows of such values are on this thread's stack.
     pub(super) borrows: Cell<usize>,
+    /// Whether what this thread leaves behind is being dropped, or has been.
     ended: Cell<bool>,
 }
 
@@ -65,7 +63,7 @@ impl Me {
         self.ident.get()
     }
 
-    /// Sees to it that what this thread leaves behind is dropped at its end. False if that is over.
+    /// Sees to it that what this thread leaves behind is dropped at its end. False if that has begun.
     pub(super) fn will_tidy_up(&self) -> bool {
         !self.ended.get() && (kernel::is_main() || END.try_with(|_| ()).is_ok())
     }
@@ -101,28 +99,25 @@ impl Me {
 
     /// The last act.
     fn leave(&self) {
-        let record = self.record.borrow().clone();
         // In a child that this thread forked it is the main thread.
-        if record.as_ref().map_or_else(kernel::is_main, |record| !record.is_of_this_process()) {
+        if kernel::is_main() {
             return;
         }
-        for _ in 0..ROUNDS {
-            // A borrow can be on the stack only if the thread ends the process from within it: then its frames stay.
-            if self.borrows.get() > 0 {
-                break;
-            }
+        // From here on no value is made that would be dropped later, not even in a child that a destructor forks, where
+        // this thread is the main one.
+        self.ended.set(true);
+        // A borrow can be on the stack only if the thread ends the process from within it: then its frames stay.
+        if self.borrows.get() == 0 {
             let locals = mem::take(&mut *self.locals.borrow_mut());
-            if locals.is_empty() {
-                break;
-            }
             for owner in locals.into_values().filter_map(|entry| entry.owner.upgrade()) {
-                // std has printed a panic; the other values are owed their destructors, too.
-                let _ = catch_unwind(AssertUnwindSafe(|| owner.drop_value(self.ident.get())));
+                // The other values are owed their destructors, too.
+                panics::tell(|| owner.drop_value(self.ident.get()));
             }
         }
-        self.ended.set(true);
-        self.record.take();
-        if let Some(record) = record {
+        if kernel::is_main() {
+            return;
+        }
+        if let Some(record) = self.record.take() {
             record.forget_kernel_thread();
             registry().leave(&record);
         }
@@ -153,9 +148,9 @@ pub(super) fn ident() -> u64 {
     with(Me::ident)
 }
 
-/// The calling thread's record, be it of this process or of the one that was forked.
-pub(super) fn inherited() -> Option<Arc<Record>> {
-    with(|me| me.record.borrow().clone())
+/// The calling thread's record and number, be they of this process or of the one that was forked; 0 if it has none.
+pub(super) fn inherited() -> (Option<Arc<Record>>, u64) {
+    with(|me| (me.record.borrow().clone(), me.ident.get()))
 }
 
 /// The calling thread is the one of `record`, from its first moment on.

@@ -77,9 +77,10 @@ impl Record {
 
     /// Tells the kernel the name of this, the calling thread, unless it was started as `known_as` and that will do.
     pub(super) fn show_name(&self, known_as: Option<&str>) {
-        let name = self.name();
-        if known_as != Some(kernel::short_name(&name)) {
-            kernel::set_own_name(&name);
+        // Under the lock, so that the kernel is told of two names in their order.
+        let title = self.title.lock();
+        if known_as != Some(kernel::short_name(&title.name)) {
+            kernel::set_own_name(&title.name);
         }
     }
 

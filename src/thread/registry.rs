@@ -15,10 +15,12 @@ use super::me;
 use super::record::{Origin, Record, ThreadRef};
 use super::timer::Schedule;
 use crate::primitive::Mutex;
+use crate::sync::Event;
 use crate::sys::{generation, threads as kernel};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use std::{fmt, io};
 
 /// What is called when the process ends.
@@ -35,6 +37,8 @@ pub(super) struct Registry {
     generation: u32,
     state: Mutex<State>,
     pub(super) timers: Schedule,
+    /// Set when the last callback that runs has returned.
+    called: Event,
     next: OnceLock<Box<Registry>>,
 }
 
@@ -46,6 +50,8 @@ struct State {
     /// All others that are alive, by their numbers, which is the order of their starts.
     threads: BTreeMap<u64, Arc<Record>>,
     callbacks: Vec<Callback>,
+    /// How many callbacks run: more than one if two threads end the process, see `exit`.
+    calling: usize,
 }
 
 /// How far the end of the process has come.
@@ -76,6 +82,8 @@ pub(super) fn new_ident() -> u64 {
 /// Whether the calling thread may wait for this one.
 pub(super) fn check_wait(record: &Record) -> Result<(), CannotWait> {
     match record.origin {
+        // In a child its number may differ: another thread may have asked for the main thread before it did itself.
+        Origin::Main if record.is_of_this_process() && kernel::is_main() => Err(CannotWait::Itself),
         _ if me::ident() == record.ident => Err(CannotWait::Itself),
         Origin::Foreign => Err(CannotWait::Foreign),
         _ => Ok(()),
@@ -84,9 +92,16 @@ pub(super) fn check_wait(record: &Record) -> Result<(), CannotWait> {
 
 impl Registry {
     const fn new(generation: u32) -> Self {
-        let state =
-            State { phase: Phase::Running, hooked: false, main: None, threads: BTreeMap::new(), callbacks: Vec::new() };
-        Self { generation, state: Mutex::new(state), timers: Schedule::new(), next: OnceLock::new() }
+        let state = State {
+            phase: Phase::Running,
+            hooked: false,
+            main: None,
+            threads: BTreeMap::new(),
+            callbacks: Vec::new(),
+            calling: 0,
+        };
+        let state = Mutex::new(state);
+        Self { generation, state, timers: Schedule::new(), called: Event::new(), next: OnceLock::new() }
     }
 
     /// Lists a thread that is about to be started; it is taken off again unless that succeeds.
@@ -145,33 +160,42 @@ impl Registry {
 
     /// The process begins to end, if it has not before: from now on no callback is taken. The youngest one that has not
     /// been called.
-    pub(super) fn next_callback(&self) -> Option<Callback> {
+    pub(super) fn next_callback(&'static self) -> Option<(Callback, Calling)> {
         let mut state = self.state.lock();
         if state.phase == Phase::Running {
             state.phase = Phase::Ending;
         }
-        state.callbacks.pop()
+        let callback = state.callbacks.pop()?;
+        state.calling += 1;
+        self.called.clear();
+        Some((callback, Calling(self)))
     }
 
-    /// The threads that the end of the process waits for, as asked by thread `except`. If there is none, no thread can
-    /// be started any more.
-    pub(super) fn stragglers(&self, except: u64) -> Vec<Arc<Record>> {
+    /// Waits for at most `timeout` until the callbacks that other threads run have returned; whether they have.
+    pub(super) fn wait_for_callbacks(&self, timeout: Duration) -> bool {
+        self.called.wait_timeout(timeout)
+    }
+
+    /// The threads that the end of the process waits for, as asked by thread `except`; maybe none, if callbacks run.
+    /// `None` if there is nothing to wait for: then no thread can be started any more.
+    pub(super) fn stragglers(&self, except: u64) -> Option<Vec<Arc<Record>>> {
         let mut state = self.state.lock();
         let left: Vec<_> =
             state.threads.values().filter(|record| !record.daemon && record.ident != except).map(Arc::clone).collect();
-        if left.is_empty() {
+        if left.is_empty() && state.calling == 0 {
             state.phase = Phase::Closed;
+            return None;
         }
-        left
+        Some(left)
     }
 }
 
 impl State {
     fn main(&mut self) -> &Arc<Record> {
         self.main.get_or_insert_with(|| {
-            // In a forked child the thread that forked is the main thread, and keeps its name.
-            let before = me::inherited().filter(|_| kernel::is_main());
-            let ident = before.as_ref().map_or(MAIN, |record| record.ident);
+            // In a forked child the thread that forked is the main thread, and keeps its name and number.
+            let (before, ident) = if kernel::is_main() { me::inherited() } else { (None, 0) };
+            let ident = if ident == 0 { MAIN } else { ident };
             let name = before.and_then(|record| record.try_name()).unwrap_or_else(|| "MainThread".into());
             let record = Record::new(ident, Origin::Main, name, false);
             record.begin_as(std::process::id());
@@ -187,6 +211,23 @@ impl State {
             self.hooked = true;
         }
         Ok(())
+    }
+}
+
+/// A callback runs. Dropped when it has returned; in a child that it forked that means nothing.
+#[must_use = "dropping this says that the callback has returned"]
+pub(super) struct Calling(&'static Registry);
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        if self.0.generation != generation::current() {
+            return;
+        }
+        let mut state = self.0.state.lock();
+        state.calling -= 1;
+        if state.calling == 0 {
+            self.0.called.set();
+        }
     }
 }
 
@@ -242,3 +283,26 @@ impl fmt::Display for CannotWait {
 }
 
 impl std::error::Error for CannotWait {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn th11_the_end_waits_for_callbacks_that_another_thread_runs() {
+        let registry: &Registry = Box::leak(Box::new(Registry::new(generation::current())));
+        for _ in 0..2 {
+            registry.at_exit(Box::new(|| ())).unwrap();
+        }
+        let (_, one) = registry.next_callback().unwrap();
+        let (_, other) = registry.next_callback().unwrap();
+        assert!(registry.next_callback().is_none());
+        for calling in [one, other] {
+            assert_eq!(registry.stragglers(0).map(|left| left.len()), Some(0), "nothing to see, and not the end");
+            assert!(!registry.wait_for_callbacks(Duration::ZERO));
+            drop(calling);
+        }
+        assert!(registry.wait_for_callbacks(Duration::MAX));
+        assert!(registry.stragglers(0).is_none());
+    }
+}

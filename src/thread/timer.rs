@@ -7,7 +7,8 @@
 //!
 //! **Fire or cancel.** Whoever takes the entry out of the map, under its mutex, has the timer: the canceller, who then
 //! ends the timer as if it had run, or the thread that serves, which starts it. There is no third state, so a cancelled
-//! timer never fires, and `cancel` says truly which of the two it was.
+//! timer never fires. Which of the two it was is noted and read under the same mutex, so all cancellers are told the
+//! same.
 //!
 //! **No wake-up is lost.** The serving thread clears `wake` before it looks at the map, and a starter sets it after it
 //! has put its entry there: either the look finds the entry, or the wait ends at once. Whether somebody serves is decided
@@ -18,11 +19,11 @@ use super::handle::{Run, Thread};
 use super::panics::{Cause, Panicked, report};
 use super::record::ThreadRef;
 use super::registry::{CannotWait, registry};
+use crate::panics::tell;
 use crate::primitive::Mutex;
 use crate::sync::Event;
 use crate::sys::clock::later;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -72,8 +73,14 @@ impl Schedule {
         Ok(())
     }
 
-    fn take(&self, key: &Key) -> Option<Waiting> {
-        self.state.lock().waiting.remove(key)
+    /// Takes a timer from the map, and notes in `cancelled` that it has been; whether it has, now or before.
+    fn cancel(&self, key: &Key, cancelled: &AtomicBool) -> (Option<Waiting>, bool) {
+        let mut state = self.state.lock();
+        let taken = state.waiting.remove(key);
+        // Relaxed: the mutex orders it.
+        let before = cancelled.fetch_or(taken.is_some(), Ordering::Relaxed);
+        let is_cancelled = before || taken.is_some();
+        (taken, is_cancelled)
     }
 
     fn serve(&self) {
@@ -108,9 +115,10 @@ impl Schedule {
 impl Waiting {
     fn fire(self) {
         let Self { run, stack_size, f } = self;
-        // If it is not started the function is dropped, whose destructor is the user's. std prints its panic.
-        let started = catch_unwind(AssertUnwindSafe(|| run.start(stack_size, f)));
-        if let Err(error) = started.unwrap_or_else(|_| Err(io::ErrorKind::OutOfMemory.into())) {
+        let mut started = Err(io::ErrorKind::OutOfMemory.into());
+        // If it is not started the function is dropped, whose destructor is the user's.
+        tell(|| started = run.start(stack_size, f).map(drop));
+        if let Err(error) = started {
             let why =
                 Panicked::without_panic(Cause::NoThread, &format!("no thread for the timer that is due: {error}"));
             report(&ThreadRef(Arc::clone(&run.record)), &why);
@@ -177,8 +185,8 @@ impl Timer {
     /// Sees to it that the function does not run; whether it will not (Python's `cancel`). Who cancels it once more gets
     /// the same answer.
     ///
-    /// When it has been cancelled the timer has ended, and its function is dropped. When it is too late nothing changes:
-    /// the function has run, or runs.
+    /// When the first call that cancels it returns, the function is dropped and the timer has ended; a panic of what the
+    /// function captured is printed. When it is too late nothing changes: the function has run, or runs.
     ///
     /// # Blocking
     ///
@@ -188,14 +196,13 @@ impl Timer {
         if !record.is_of_this_process() {
             return true;
         }
-        let Some(Waiting { run, f, .. }) = registry().timers.take(&self.key) else {
-            return self.cancelled.load(Ordering::Acquire);
-        };
-        self.cancelled.store(true, Ordering::Release);
-        run.end(Ok(()));
-        // Last, for its destructor is the user's.
-        drop(f);
-        true
+        let (taken, is_cancelled) = registry().timers.cancel(&self.key, &self.cancelled);
+        if let Some(Waiting { run, f, .. }) = taken {
+            // Before anybody who waits goes on, as at the end of a thread. Its destructor is the user's.
+            tell(|| drop(f));
+            run.end(Ok(()));
+        }
+        is_cancelled
     }
 
     /// Waits until the function has run, or was kept from it (Python's `join`).

@@ -5,9 +5,10 @@
 
 use crate::{Case, case, until_main_ends};
 use crewkit::sync::Event;
-use crewkit::thread::{self, Cause, Timer};
-use std::sync::Arc;
+use crewkit::thread::{self, Cause, Local, Timer};
+use std::cell::Cell;
 use std::sync::mpsc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = &[
@@ -20,6 +21,8 @@ pub(crate) const CASES: &[Case] = &[
     }),
     case!(th15_a_fork_at_exit_is_a_child_like_others, |seen| seen.is(0, "thread of the child\nparent\n")),
     case!(th15_many_threads_may_fork, |seen| seen.is(0, "16\n")),
+    case!(th15_a_childs_main_thread_keeps_its_values, |seen| seen.is(0, "callback 7\nparent dropped\n")),
+    case!(th15_a_number_alone_is_kept_too, |seen| seen.is(0, "same\n")),
     case!(th15_timers_stay_in_the_parent, |seen| seen.is(0, "child's\nparent's\n")),
 ];
 
@@ -165,4 +168,41 @@ fn th15_timers_stay_in_the_parent() {
         assert!(!theirs.is_alive() && theirs.cancel(), "it does not run here");
         Timer::start(Duration::from_millis(1), || println!("child's")).join().expect("no panic");
     });
+}
+
+fn th15_a_childs_main_thread_keeps_its_values() {
+    struct Value(Cell<u32>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            println!("{} dropped", if self.0.get() == 7 { "child" } else { "parent" });
+        }
+    }
+    static VALUE: LazyLock<Local<Value>> = LazyLock::new(|| Local::new(|| Value(Cell::new(0))));
+    let forker = thread::spawn(|| {
+        VALUE.with(|_| ());
+        fork(|| {
+            VALUE.with(|value| value.0.set(7));
+            assert_eq!(thread::current(), thread::main());
+            let callback = || println!("callback {}", VALUE.with(|value| value.0.get()));
+            thread::at_exit(callback).expect("the process is not ending");
+        });
+    });
+    forker.join().expect("the child was well");
+}
+
+fn th15_a_number_alone_is_kept_too() {
+    static VALUE: LazyLock<Local<Cell<u32>>> = LazyLock::new(Local::default);
+    // The number is what the value of a thread is kept under; `current` would make it known in other ways, too.
+    VALUE.with(|value| value.set(1));
+    let main = thread::main();
+    let foreign = std::thread::spawn(move || {
+        VALUE.with(|value| value.set(2));
+        fork(|| {
+            assert_ne!(thread::main(), main);
+            assert!(!main.is_alive());
+            assert_eq!(VALUE.with(Cell::get), 2);
+            println!("same");
+        });
+    });
+    foreign.join().expect("no panic");
 }

@@ -16,6 +16,12 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!((seen.code, seen.out.as_str()), (Some(0), "first\nthread\n"), "{}", seen.err);
         assert!(seen.err.contains("second panics"), "{}", seen.err);
     }),
+    case!(th11_a_callback_with_a_payload_that_panics_too, |seen| {
+        assert_eq!((seen.code, seen.out.as_str()), (Some(0), "first\nthread\n"), "{}", seen.err);
+    }),
+    case!(lo2_a_destructor_with_a_payload_that_panics_too, |seen| {
+        assert_eq!((seen.code, seen.out.as_str()), (Some(0), "other value\n"), "{}", seen.err);
+    }),
     case!(th11_exit_in_a_callback_is_stds_abort_and_no_hang, |seen| {
         assert_eq!(seen.signal, Some(6), "{}", seen.err);
         assert!(seen.err.contains("re-entrant"), "{}", seen.err);
@@ -58,6 +64,46 @@ fn th11_a_callback_that_panics_ends_only_itself() {
     }));
     thread::at_exit(|| println!("first")).expect("the process is not ending");
     thread::at_exit(|| panic!("second panics")).expect("the process is not ending");
+}
+
+/// Panics when it is dropped, with one of its like as the payload if there is one left.
+struct Nasty(u32);
+
+impl Drop for Nasty {
+    fn drop(&mut self) {
+        if let Some(left) = self.0.checked_sub(1) {
+            std::panic::panic_any(Nasty(left));
+        }
+    }
+}
+
+fn th11_a_callback_with_a_payload_that_panics_too() {
+    drop(thread::spawn(|| {
+        until_main_ends();
+        println!("thread");
+    }));
+    thread::at_exit(|| println!("first")).expect("the process is not ending");
+    thread::at_exit(|| drop(Nasty(2))).expect("the process is not ending");
+}
+
+fn lo2_a_destructor_with_a_payload_that_panics_too() {
+    let nasty = Arc::new(Local::new(|| Nasty(2)));
+    let other = Arc::new(Local::new(|| Told("other value")));
+    let (nasty, other) = (&nasty, &other);
+    let (its_nasty, its_other) = (Arc::clone(nasty), Arc::clone(other));
+    let thread = thread::spawn(move || {
+        its_nasty.with(|_| ());
+        its_other.with(|_| ());
+    });
+    thread.join().expect("the panic is the destructor's");
+}
+
+struct Told(&'static str);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        println!("{}", self.0);
+    }
 }
 
 fn th11_exit_in_a_callback_is_stds_abort_and_no_hang() {
