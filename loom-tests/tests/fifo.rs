@@ -221,7 +221,7 @@ fn a_join_ends_with_the_last_task_whatever_is_put_meanwhile() {
 /// A joiner of a queue with one item, which has looked already, in vain.
 fn joiner_in_line(queue: &Arc<Queue<u8>>) -> thread::JoinHandle<()> {
     prepare(|| {
-        queue.put(0).unwrap();
+        queue.put(0).expect("it is open");
         let joiner = spawn(queue, Queue::join);
         while !format!("{queue:?}").contains("joining: 1 ") {
             thread::yield_now();
