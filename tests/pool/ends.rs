@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crewkit::ipc::Fd;
 use crewkit::pool::{Pool, Task, TaskError};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::unistd::Pid;
 
 use crate::support::{LONG, begin_and_stay, hear, in_company, in_time, is_alive, pids, wait_until};
@@ -143,10 +143,14 @@ fn a_pool_that_is_dropped_in_the_middle_leaves_tasks_with_answers() {
 
 /// Not a test of its own: the program of the next one, in a process where `crewkit` has a fork server of its own.
 #[test]
+#[expect(unsafe_code, reason = "what a signal does is set in a process made for it")]
 fn a_program_with_a_pool() {
     if std::env::var_os("CREWKIT_POOL_PROGRAM").is_none() {
         return;
     }
+    // Whoever was started in the background of a script ignores Ctrl-C.
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
     let pool = Pool::new(2).unwrap();
     let (mut begun, writer) = io::pipe().unwrap();
     let tasks: Vec<Task<()>> = (0..2).map(|_| pool.submit(begin_and_stay, Fd(writer.try_clone().unwrap()))).collect();
