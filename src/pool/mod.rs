@@ -19,6 +19,7 @@
 mod error;
 #[cfg(feature = "processes")]
 mod executor;
+mod in_order;
 #[cfg(feature = "processes")]
 mod processes;
 mod task;

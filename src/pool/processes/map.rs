@@ -1,6 +1,5 @@
 //! The iterators over results that come while their items are still being read.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -8,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::feed::Feed;
 use crate::pool::error::TaskError;
+use crate::pool::in_order::InOrder;
 
 /// Results in the order in which they come; made by [`Pool::imap_unordered`](super::Pool::imap_unordered).
 ///
@@ -73,13 +73,12 @@ where
 #[must_use = "items are sent only while results are asked for"]
 pub struct Imap<'p, R, I: Iterator> {
     feed: Feed<'p, R, I>,
-    next: usize,
-    early: BTreeMap<usize, Result<R, TaskError>>,
+    order: InOrder<Result<R, TaskError>>,
 }
 
 impl<'p, R, I: Iterator> Imap<'p, R, I> {
     pub(super) fn new(feed: Feed<'p, R, I>) -> Self {
-        Self { feed, next: 0, early: BTreeMap::new() }
+        Self { feed, order: InOrder::new() }
     }
 }
 
@@ -92,14 +91,7 @@ where
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(result) = self.early.remove(&self.next) {
-                self.next += 1;
-                return Some(result);
-            }
-            let (index, result) = self.feed.next_with(self.early.len())?;
-            self.early.insert(index, result);
-        }
+        self.order.next(|early| self.feed.next_with(early))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The iterators over results that come while their items are still being read: items are taken from an iterator and
 //! sent in chunks on the thread that asks for the next result, so that neither side can run ahead of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::iter::Fuse;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::engine::{Job, Shared};
 use super::job::{Audience, Call};
 use crate::panics;
 use crate::pool::error::TaskError;
+use crate::pool::in_order::InOrder;
 use crate::sync::Event;
 use crate::sys::clock::Deadline;
 
@@ -234,13 +235,12 @@ impl<R: Send + 'static, I: Iterator<Item: Send + 'static>> Iterator for ThreadIn
 #[must_use = "items are sent only while results are asked for"]
 pub struct ThreadImap<R, I: Iterator> {
     feed: Feed<R, I>,
-    next: usize,
-    early: BTreeMap<usize, Result<R, TaskError>>,
+    order: InOrder<Result<R, TaskError>>,
 }
 
 impl<R, I: Iterator> ThreadImap<R, I> {
     pub(super) fn new(feed: Feed<R, I>) -> Self {
-        Self { feed, next: 0, early: BTreeMap::new() }
+        Self { feed, order: InOrder::new() }
     }
 }
 
@@ -248,14 +248,7 @@ impl<R: Send + 'static, I: Iterator<Item: Send + 'static>> Iterator for ThreadIm
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(result) = self.early.remove(&self.next) {
-                self.next += 1;
-                return Some(result);
-            }
-            let (index, result) = self.feed.next_with(self.early.len())?;
-            self.early.insert(index, result);
-        }
+        self.order.next(|early| self.feed.next_with(early))
     }
 }
 
