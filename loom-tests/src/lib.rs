@@ -10,8 +10,10 @@
 //! a wait is left out, as it only repeats an attempt. The clock is replaced by "the deadline may have passed at any
 //! look", and the one millisecond after which a waiter is handed a lock by "was overtaken once".
 
+mod fixtures;
 mod plain;
 
+pub use fixtures::{Drops, Item, SOON, spawn};
 pub use plain::Plain;
 
 use crewkit::model;

@@ -3,42 +3,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::queue::{GetError, PutError, Queue, Shutdown, SimpleQueue, TooManyTaskDone};
-use crewkit_loom_tests::{explore, prepare};
-use std::sync::Arc as StdArc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
-
-fn spawn<Q: Send + Sync + 'static, T: Send + 'static>(
-    queue: &Arc<Q>,
-    body: impl FnOnce(&Q) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let queue = Arc::clone(queue);
-    thread::spawn(move || body(&queue))
-}
-
-/// Numbered items that count their drops; std's counter, as it only counts.
-#[derive(Clone, Default)]
-struct Drops(StdArc<AtomicUsize>);
-
-struct Item(usize, Drops);
-
-impl Drops {
-    fn item(&self, number: usize) -> Item {
-        Item(number, self.clone())
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Item {
-    fn drop(&mut self) {
-        self.1.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crewkit_loom_tests::{Drops, SOON, explore, prepare, spawn};
 
 #[test]
 fn items_cross_from_segment_to_segment_while_those_behind_are_freed() {

@@ -1,30 +1,8 @@
 //! Models of `queue::Queue` as every queue is, with two waiters of each kind; its list of segments is in `fifo.rs`.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::queue::{GetError, Queue, Shutdown, TooManyTaskDone};
-use crewkit_loom_tests::{exhaust, explore};
-use std::sync::Arc as StdArc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
-
-fn spawn<I: Send + 'static, T: Send + 'static>(
-    queue: &Arc<Queue<I>>,
-    body: impl FnOnce(&Queue<I>) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let queue = Arc::clone(queue);
-    thread::spawn(move || body(&queue))
-}
-
-/// Counts its drops; std's counter, as it only counts.
-struct Counted(StdArc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crewkit_loom_tests::{Drops, Plain, SOON, exhaust, explore, spawn};
 
 #[test]
 fn one_producer_one_consumer_and_a_join() {
@@ -85,16 +63,16 @@ fn a_batch_got_wakes_both_putters() {
 #[test]
 fn a_shutdown_releases_both_putters() {
     explore("queue: put × put × shutdown(Immediate), 1 slot", || {
-        let drops = StdArc::new(AtomicUsize::new(0));
+        let drops = Drops::default();
         let queue = Arc::new(Queue::bounded(1));
-        queue.put(Counted(StdArc::clone(&drops))).unwrap();
-        let putters = [(); 2].map(|()| {
-            let item = Counted(StdArc::clone(&drops));
+        queue.put(drops.item(0)).unwrap();
+        let putters = [1, 2].map(|number| {
+            let item = drops.item(number);
             spawn(&queue, |queue| assert!(queue.put(item).is_err_and(|error| error.is_shut_down())))
         });
         queue.shutdown(Shutdown::Immediate);
         putters.into_iter().for_each(|putter| putter.join().unwrap());
-        assert_eq!(drops.load(Ordering::Relaxed), 3, "each item is dropped once");
+        assert_eq!(drops.count(), 3, "each item is dropped once");
         assert!(queue.is_empty() && queue.is_shut_down());
         queue.join();
     });
@@ -134,18 +112,18 @@ fn a_timed_out_get_takes_no_wake_up_with_it() {
 #[test]
 fn put_shutdown_and_join_agree_on_what_is_unfinished() {
     explore("queue: put × shutdown(Immediate) × join", || {
-        let drops = StdArc::new(AtomicUsize::new(0));
+        let drops = Drops::default();
         let queue = Arc::new(Queue::unbounded());
-        queue.put(Counted(StdArc::clone(&drops))).unwrap();
+        queue.put(drops.item(0)).unwrap();
         let putter = spawn(&queue, {
-            let item = Counted(StdArc::clone(&drops));
+            let item = drops.item(1);
             move |queue| drop(queue.put(item))
         });
         let joiner = spawn(&queue, Queue::join);
         queue.shutdown(Shutdown::Immediate);
         putter.join().unwrap();
         joiner.join().unwrap();
-        assert_eq!(drops.load(Ordering::Relaxed), 2);
+        assert_eq!(drops.count(), 2);
         assert_eq!(queue.task_done(), Err(TooManyTaskDone));
     });
 }
@@ -154,7 +132,7 @@ fn put_shutdown_and_join_agree_on_what_is_unfinished() {
 fn a_join_outlasts_an_immediate_shutdown_while_a_task_is_in_flight() {
     explore("queue: (get, done) × shutdown(Immediate) × join", || {
         let queue = Arc::new(Queue::unbounded());
-        let done = Arc::new(crewkit_loom_tests::Plain::new(0));
+        let done = Arc::new(Plain::new(0));
         queue.put(1).unwrap();
         queue.put(2).unwrap();
         assert_eq!(queue.get(), Ok(1));

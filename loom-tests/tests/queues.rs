@@ -1,20 +1,9 @@
 //! Models of the queues under one mutex, `LifoQueue` and `PriorityQueue`, with two waiters of each kind: batches,
 //! changes of capacity, shut-downs, timeouts. Both run the same lines but for their stores, so each model takes either.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::queue::{GetError, LifoQueue, PriorityQueue, PutError, Shutdown, TooManyTaskDone};
-use crewkit_loom_tests::explore;
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
-
-fn spawn<Q: Send + Sync + 'static, T: Send + 'static>(
-    queue: &Arc<Q>,
-    body: impl FnOnce(&Q) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let queue = Arc::clone(queue);
-    thread::spawn(move || body(&queue))
-}
+use crewkit_loom_tests::{SOON, explore, spawn};
 
 #[test]
 fn a_batch_wakes_both_getters() {

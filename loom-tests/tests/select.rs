@@ -1,21 +1,13 @@
 //! Models of `select`: an observer that takes nothing must keep nobody from anything, and must not be missed.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::queue::{GetError, LifoQueue, Queue, Shutdown, select};
-use crewkit_loom_tests::explore;
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
+use crewkit_loom_tests::{SOON, explore, spawn};
 
 type Both = (Queue<u32>, LifoQueue<u32>);
 
 fn both() -> Arc<Both> {
     Arc::new((Queue::unbounded(), LifoQueue::unbounded()))
-}
-
-fn spawn<T: Send + 'static>(both: &Arc<Both>, body: impl FnOnce(&Both) -> T + Send + 'static) -> thread::JoinHandle<T> {
-    let both = Arc::clone(both);
-    thread::spawn(move || body(&both))
 }
 
 #[test]
