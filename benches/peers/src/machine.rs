@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 
 /// The crates whose versions the report names.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 15] = [
     "crewkit",
     "parking_lot",
     "crossbeam-channel",
@@ -21,7 +21,14 @@ const CRATES: [&str; 12] = [
     "ipc-channel",
     "procspawn",
     "postcard",
+    "corosensei",
+    "generator",
+    "genawaiter",
 ];
+
+/// Prints the version of Python's greenlets.
+const GREENLET_VERSION: &str = "from importlib.metadata import distributions as all\n\
+                                print('greenlet', *[d.version for d in all(name='greenlet')] or ['not installed'])";
 
 /// The machine, the versions and the date, as Markdown list items. Read at the start of a run, so that the load
 /// average is that of the machine without it.
@@ -33,7 +40,7 @@ pub(crate) fn describe() -> String {
     format!(
         "* Machine: {}, {cores} cores usable, {} of memory, Linux {}\n\
          * Load average before the run (1, 5, 15 minutes): {}\n\
-         * Versions: {}; {}; {}\n\
+         * Versions: {}; {}; {}, {}\n\
          * Commit: {}\n\
          * Date: {}\n",
         cpu_model(),
@@ -43,6 +50,7 @@ pub(crate) fn describe() -> String {
         crates.join(", "),
         output("rustc", &["--version"]),
         output("python3", &["--version"]),
+        output("python3", &["-c", GREENLET_VERSION]),
         output("git", &["describe", "--always", "--dirty", "--abbrev=10"]),
         date(),
     )

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcReceiver, IpcSender};
 
 use crate::contest::Outcome;
+use crate::groups::alive;
 
 /// The first argument of a peer process; its role and the role's argument follow.
 pub(crate) const FLAG: &str = "--role";
@@ -22,6 +23,9 @@ pub(crate) const ECHO_STREAM: &str = "echo-stream";
 pub(crate) const ECHO_IPC_TYPED: &str = "echo-ipc-typed";
 /// The role that echoes byte messages of ipc-channel.
 pub(crate) const ECHO_IPC_BYTES: &str = "echo-ipc-bytes";
+
+/// The role that makes generators and says what they take.
+pub(crate) const ALIVE: &str = "alive";
 
 /// The two ends of ipc-channel that the echo of typed messages hands to its owner.
 pub(crate) type TypedEnds = (IpcSender<Vec<u8>>, IpcReceiver<Vec<u8>>);
@@ -36,6 +40,7 @@ pub(crate) fn play(arguments: &[String]) -> Outcome<()> {
         Some(ECHO_STREAM) => echo_stream(argument()?.parse()?),
         Some(ECHO_IPC_TYPED) => echo_ipc_typed(argument()?),
         Some(ECHO_IPC_BYTES) => echo_ipc_bytes(argument()?),
+        Some(ALIVE) => alive::play(&argument()?),
         other => Err(format!("no such role: {other:?}").into()),
     }
 }

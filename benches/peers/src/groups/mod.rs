@@ -1,8 +1,11 @@
 //! The contests, one file for each part of crewkit.
 
+pub(crate) mod alive;
 mod condition;
 mod connection;
 mod event;
+mod generator;
+mod greenlet;
 mod lock;
 mod memory;
 mod pool;
@@ -11,17 +14,20 @@ mod process;
 mod pump;
 mod python;
 mod queue;
+mod round_robin;
 mod semaphore;
 mod simple_queue;
 mod thread;
 mod thread_pool;
 mod waiting;
 
+use std::hint::black_box;
 use std::time::Instant;
 
-use crate::contest::{Contest, Outcome, Repetition, check};
+use crate::contest::{Contest, Contestant, Outcome, Repetition, check};
+use python::Python;
 
-/// Contests of one process, in the order of the report.
+/// Contests of one process, in the order of the report. CPython, who takes part in some, is another.
 fn of_threads() -> Vec<Contest> {
     [
         lock::contests(),
@@ -36,6 +42,9 @@ fn of_threads() -> Vec<Contest> {
         memory::contests(),
         thread::contests(),
         thread_pool::contests(),
+        generator::contests(),
+        round_robin::contests(),
+        greenlet::contests(),
     ]
     .into_iter()
     .flatten()
@@ -44,8 +53,8 @@ fn of_threads() -> Vec<Contest> {
 
 /// Every contest, in the order of the report.
 pub(crate) fn all() -> Vec<Contest> {
-    let of_processes = [connection::contests(), process::contests(), pool::contests()];
-    of_threads().into_iter().chain(of_processes.into_iter().flatten()).collect()
+    let others = [alive::contests(), connection::contests(), process::contests(), pool::contests()];
+    of_threads().into_iter().chain(others.into_iter().flatten()).collect()
 }
 
 /// Does something that answers a number's `next`, once after the other, and checks each answer.
@@ -56,6 +65,39 @@ fn one_by_one(next: fn(u64) -> u64, mut ask: impl FnMut(u64) -> Outcome<u64> + '
             check("answer", ask(number)?, next(number))?;
         }
         Ok(start.elapsed().into())
+    })
+}
+
+/// Adds up what is answered to the numbers from zero. For operations that a check of each answer would be a good part of.
+fn summed(sum_of: fn(u64) -> u64, mut ask: impl FnMut(u64) -> u64 + 'static) -> Repetition {
+    Box::new(move |operations| {
+        let start = Instant::now();
+        let sum = (0..operations).map(|number| black_box(ask(black_box(number)))).sum();
+        let taken = start.elapsed();
+        check("sum of the answers", sum, sum_of(operations))?;
+        Ok(taken.into())
+    })
+}
+
+/// The numbers below `count`, added up.
+fn sum_below(count: u64) -> u64 {
+    count * count.saturating_sub(1) / 2
+}
+
+/// The numbers up to `count`, added up.
+fn sum_up_to(count: u64) -> u64 {
+    sum_below(count + 1)
+}
+
+/// CPython, which measures itself with one of the methods of `generators.py`.
+fn python_generators(label: &'static str, method: &'static str, sum_of: fn(u64) -> u64) -> Contestant {
+    Contestant::peer(label, move || {
+        let mut python = Python::start("generators.py", method)?;
+        Ok(Box::new(move |operations| {
+            let (cost, sum) = python.measure(method, operations)?;
+            check("sum of the answers", sum, sum_of(operations))?;
+            Ok(cost)
+        }))
     })
 }
 
@@ -78,7 +120,9 @@ mod tests {
             if place::usable().len() < 2 && !title.contains("on one core") {
                 continue;
             }
-            for contestant in contest.contestants {
+            for contestant in
+                contest.contestants.into_iter().filter(|contestant| !contestant.name.starts_with("CPython"))
+            {
                 let mut repetition = (contestant.open)().unwrap();
                 let sizes = match contest.size {
                     Size::MultipleOf(_) => vec![4, 400],

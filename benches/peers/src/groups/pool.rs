@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crewkit::pool::{MapError, Pool};
 
-use super::python::{Method, Python};
+use super::python::Python;
 use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, check};
 
 const GROUP: &str = "Pool";
@@ -24,17 +24,17 @@ pub(crate) fn contests() -> Vec<Contest> {
         Contest::new(GROUP, "apply: one task at a time, 2 workers", "round trip", Size::MultipleOf(1))
             .with(Contestant::crewkit("crewkit Pool", crewkit_apply))
             .with(Contestant::peer("procspawn Pool", procspawn_apply))
-            .with(python(Method::Apply)),
+            .with(python("CPython Pool.apply", "apply")),
         Contest::new(GROUP, "map, 100,000 items, default chunks, 2 workers", "item", Size::Exactly(ITEMS))
             .with(Contestant::crewkit("crewkit Pool", || crewkit_map(|pool, items| pool.map(square, items))))
-            .with(python(Method::Map))
+            .with(python("CPython Pool.map", "map"))
             .remark("procspawn's pool has no map."),
         Contest::new(GROUP, "map, 10,000 items, one per task, 2 workers", "item", Size::Exactly(SINGLE_ITEMS))
             .with(Contestant::crewkit("crewkit Pool, chunksize(1)", || {
                 crewkit_map(|pool, items| pool.with().chunksize(1).map(square, items))
             }))
             .with(Contestant::peer("procspawn Pool, 100 jobs queued", procspawn_queued))
-            .with(python(Method::MapSingly))
+            .with(python("CPython Pool.map(chunksize=1)", "map-singly"))
             .remark(
                 "procspawn's pool blocks for ever when handles are joined out of order, and holds about three \
                  descriptors for each queued job: here 100 jobs at a time are queued and joined in order, which suits it.",
@@ -119,13 +119,13 @@ fn procspawn_queued() -> Outcome<Repetition> {
 }
 
 /// CPython's pool, which measures itself in a process of its own.
-fn python(method: Method) -> Contestant {
-    Contestant::peer(method.label(), move || {
-        let mut python = Python::start(WORKERS)?;
+fn python(label: &'static str, method: &'static str) -> Contestant {
+    Contestant::peer(label, move || {
+        let mut python = Python::start("multiprocessing_pool.py", &WORKERS.to_string())?;
         Ok(Box::new(move |operations| {
-            let (taken, sum) = python.measure(method, operations)?;
+            let (cost, sum) = python.measure(method, operations)?;
             check_sum(sum, operations)?;
-            Ok(taken.into())
+            Ok(cost)
         }))
     })
 }

@@ -1,47 +1,13 @@
-//! CPython's `multiprocessing.Pool`, driven through `multiprocessing_pool.py`.
+//! CPython, driven through the scripts beside this crate's `Cargo.toml`.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-use crate::contest::Outcome;
+use crate::contest::{Cost, Outcome};
 use crate::role::PeerProcess;
 
-/// The script, beside this crate's `Cargo.toml`.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/multiprocessing_pool.py");
-
-/// How the pool is used.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Method {
-    /// `pool.apply`, one call after the other.
-    Apply,
-    /// `pool.map` with the chunk size that it chooses itself.
-    Map,
-    /// `pool.map` with `chunksize=1`.
-    MapSingly,
-}
-
-impl Method {
-    /// The script's word for it.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Apply => "apply",
-            Self::Map => "map",
-            Self::MapSingly => "map-singly",
-        }
-    }
-
-    /// The report's.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Apply => "CPython Pool.apply",
-            Self::Map => "CPython Pool.map",
-            Self::MapSingly => "CPython Pool.map(chunksize=1)",
-        }
-    }
-}
-
-/// A running interpreter with a pool of workers.
+/// A running interpreter that does as it is told.
 pub(crate) struct Python {
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -50,10 +16,11 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// Starts the interpreter and waits until its pool has answered once.
-    pub(crate) fn start(workers: usize) -> Outcome<Self> {
+    /// Starts the interpreter with one of the scripts, and waits until that is ready.
+    pub(crate) fn start(script: &str, argument: &str) -> Outcome<Self> {
         let spawned = Command::new("python3")
-            .args([SCRIPT, &workers.to_string()])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+            .arg(argument)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -67,16 +34,16 @@ impl Python {
         let mut python = Self { requests, answers, _process: PeerProcess(child) };
         match python.line()?.as_str() {
             "ready" => Ok(python),
-            other => Err(format!("python3 said {other:?}").into()),
+            other => Err(format!("python3: {other}").into()),
         }
     }
 
-    /// Lets the script do `operations` operations; how long they took by its clock, and the sum of the results.
-    pub(crate) fn measure(&mut self, method: Method, operations: u64) -> Outcome<(Duration, u64)> {
-        writeln!(self.requests, "{} {operations}", method.word())?;
+    /// Lets the script do `operations` operations; what they cost by its account, and the sum of the results.
+    pub(crate) fn measure(&mut self, method: &str, operations: u64) -> Outcome<(Cost, u64)> {
+        writeln!(self.requests, "{method} {operations}")?;
         let line = self.line()?;
-        let (nanoseconds, sum) = line.split_once(' ').ok_or_else(|| format!("python3 said {line:?}"))?;
-        Ok((Duration::from_nanos(nanoseconds.parse()?), sum.parse()?))
+        let (cost, sum) = line.split_once(' ').ok_or_else(|| format!("python3 said {line:?}"))?;
+        Ok((Cost(cost.parse()?), sum.parse()?))
     }
 
     /// The script's next line.
