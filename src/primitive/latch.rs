@@ -1,10 +1,24 @@
 //! A lock for a few instructions: taken by one compare-and-swap, left by a plain store.
 //!
-//! It is half of what a mutex costs that has to ask, when it is left, whether somebody sleeps: nobody sleeps on a latch.
-//! Who finds it taken pauses, yields, and at last sleeps a little at a time, since its holder may have been suspended, or
-//! have a lower priority on the same processor. So it is for what cannot block, allocate, or run code of a user's.
+//! That is half of what a mutex costs. A mutex is left by a second locked operation, which makes it free and learns whether
+//! somebody sleeps, in one step: with a store and a load instead, the load may come first, miss who is about to sleep, and
+//! nobody is woken. Only a full fence keeps them in order. Here the one who is about to sleep pays for it, by
+//! [`fence_all_threads`], and that is seldom: first it pauses and yields, for as long as a holder takes that is running.
 //!
-//! Orderings: taking it acquires what its last holder did, in the Release store with which that one left it.
+//! ```text
+//!   leaving:  word = FREE (Release); half a fence; sleepers > 0?  then wake one
+//!   sleeping: sleepers + 1; the fence; until the word can be taken: sleep while it is HELD;  sleepers - 1
+//! ```
+//!
+//! The fence falls before the leaver's half or after. Before: its load comes after the fence, and finds the sleeper. After:
+//! its store came before the fence, so the sleeper, who looks at the word next, does not find what the leaver held.
+//! Whoever leaves from then on finds the sleeper, until that one has taken the latch. Several sleepers are woken one
+//! by one, each by whoever leaves next. Nothing is handed over: who comes at the right moment is quicker than a sleeper.
+//!
+//! Where the kernel knows no such fence, sleeps are short ones, and the latch is polled.
+//!
+//! Orderings: taking it acquires what its last holder did, in the Release store with which that one left it. `sleepers` is
+//! only a number: Relaxed, but for the fences.
 //!
 //! # Safety
 //!
@@ -13,18 +27,25 @@
 
 #![expect(unsafe_code, reason = "a cell that a lock word guards")]
 
-use super::platform::{AtomicU32, UnsafeCell};
-use super::spin::wait_until;
+use super::platform::{AtomicU32, Futex, UnsafeCell, fence_all_threads, half_fence};
+use super::spin::comes_true_soon;
+use crate::sys::clock::Deadline;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 
+/// How long a sleep is if nobody may know of it.
+const A_MOMENT: Duration = Duration::from_micros(50);
+
 #[derive(Debug)]
 pub(crate) struct Latch<T> {
-    word: AtomicU32,
+    futex: Futex,
+    /// Who is about to sleep, sleeps, or was woken and has not taken the latch.
+    sleepers: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -38,20 +59,45 @@ pub(crate) struct LatchGuard<'a, T>(&'a Latch<T>, PhantomData<&'a mut T>);
 
 impl<T> Latch<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { word: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Self { futex: Futex::default(), sleepers: AtomicU32::new(0), value: UnsafeCell::new(value) }
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> LatchGuard<'_, T> {
         if !self.try_take() {
-            wait_until(|| self.word.load(Ordering::Relaxed) == FREE && self.try_take());
+            self.wait();
         }
         LatchGuard(self, PhantomData)
     }
 
+    /// The value, unless somebody has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<LatchGuard<'_, T>> {
+        self.try_take().then(|| LatchGuard(self, PhantomData))
+    }
+
+    #[cold]
+    fn wait(&self) {
+        let is_free = || self.futex.word.load(Ordering::Relaxed) == FREE;
+        if comes_true_soon(|| is_free() && self.try_take()) {
+            return;
+        }
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        let is_known = fence_all_threads();
+        while !self.try_take() {
+            self.futex.wait(HELD, if is_known { Deadline::NEVER } else { Deadline::after(A_MOMENT) });
+        }
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn wake(&self) {
+        self.futex.wake_one();
+    }
+
     #[inline]
     fn try_take(&self) -> bool {
-        self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.futex.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -76,7 +122,11 @@ impl<T> DerefMut for LatchGuard<'_, T> {
 impl<T> Drop for LatchGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.0.word.store(FREE, Ordering::Release);
+        self.0.futex.word.store(FREE, Ordering::Release);
+        half_fence();
+        if self.0.sleepers.load(Ordering::Relaxed) > 0 {
+            self.0.wake();
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`AtomicUsize`], [`AtomicU32`], [`AtomicU64`], [`UnsafeCell`] | std | loom |
 //! | [`Mutex`] | parking_lot (**so its own code is not modelled**) | loom's |
-//! | [`Latch`] | `latch.rs` | loom's mutex; `latch.rs` has a model of its own |
+//! | [`Latch`] | `latch.rs`; its fence is membarrier(2) | loom's mutex; `latch.rs` has a model of its own |
 //! | [`Futex`](platform::Futex) | futex(2) | a loom mutex and condition variable around the word |
 //! | thread-local values, [`thread`](platform::thread) | std | loom |
 //! | [`Spin`] | pauses, then yields | never spins: a model has no "a little later" |

@@ -3,7 +3,9 @@
 use super::identity::Identity;
 use crate::sys::{clock::Deadline, futex};
 use std::cell::Cell;
+use std::sync::atomic::{Ordering, compiler_fence};
 
+pub(crate) use crate::sys::membarrier::fence_all_threads;
 pub(crate) use crate::sys::thread::native_id;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use std::hint;
@@ -38,9 +40,15 @@ thread_local! {
     pub(super) static WAITER: Cell<Option<Identity>> = const { Cell::new(None) };
 }
 
+/// The half of a fence that is executed often: [`fence_all_threads`], at the other half, makes a whole one of it.
+#[inline]
+pub(crate) fn half_fence() {
+    compiler_fence(Ordering::SeqCst);
+}
+
 /// Threads, under the names that a model has too.
 pub(crate) mod thread {
-    pub(crate) use std::thread::{sleep, yield_now};
+    pub(crate) use std::thread::yield_now;
 }
 
 /// Whether a wait until `deadline` is over.

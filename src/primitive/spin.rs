@@ -10,8 +10,6 @@
 
 use super::park::is_plain_thread;
 use super::platform::{hint, thread};
-#[cfg(not(crewkit_loom))]
-use std::time::Duration;
 
 /// The rounds of one hope: some of pauses, twice as many in each as in the one before, then yields.
 #[derive(Debug)]
@@ -61,22 +59,20 @@ fn pause(times: u32) {
     }
 }
 
-/// Waits for what another thread is about to do, within a few instructions of its own. That thread may have been
-/// suspended there: hence the yields. It may be waiting for this very processor, with a lower priority, and a yield does
-/// not give way to that: hence, at last, the sleep.
+/// Whether what another thread is about to do, within a few instructions of its own, is done soon. That thread may have
+/// been suspended there: hence the yields. It may be waiting for this very processor, with a lower priority, and a yield
+/// does not give way to that: then it is not done soon.
 #[cfg(not(crewkit_loom))]
-#[cold]
-pub(crate) fn wait_until(mut is_done: impl FnMut() -> bool) {
+pub(crate) fn comes_true_soon(mut is_done: impl FnMut() -> bool) -> bool {
     let mut spin = Spin { pauses: 2, most_pauses: 8, yields: PATIENCE };
     while !is_done() {
         if !spin.again() {
-            thread::sleep(A_MOMENT);
+            return false;
         }
     }
+    true
 }
 
-/// How many yields come before the first sleep of [`wait_until`].
+/// How many yields come before [`comes_true_soon`] gives up: some hundred microseconds.
 #[cfg(not(crewkit_loom))]
 const PATIENCE: u32 = 1_000;
-#[cfg(not(crewkit_loom))]
-const A_MOMENT: Duration = Duration::from_micros(50);

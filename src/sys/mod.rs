@@ -16,6 +16,8 @@ pub(crate) mod fault;
 pub(crate) mod futex;
 #[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
 pub(crate) mod generation;
+#[cfg(not(crewkit_loom))]
+pub(crate) mod membarrier;
 #[cfg(all(feature = "coroutines", not(crewkit_loom)))]
 pub(crate) mod stack;
 #[cfg(not(crewkit_loom))]
