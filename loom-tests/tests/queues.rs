@@ -1,9 +1,9 @@
 //! Models of the queues under one mutex, `LifoQueue` and `PriorityQueue`, with two waiters of each kind: batches,
 //! changes of capacity, shut-downs, timeouts. Both run the same lines but for their stores, so each model takes either.
 
-use crewkit::model::Arc;
+use crewkit::model::{Arc, thread};
 use crewkit::queue::{GetError, LifoQueue, PriorityQueue, PutError, Shutdown, TooManyTaskDone};
-use crewkit_loom_tests::{SOON, explore, spawn};
+use crewkit_loom_tests::{SOON, explore, prepare, spawn};
 
 #[test]
 fn a_batch_wakes_both_getters() {
@@ -144,6 +144,24 @@ fn clearing_makes_room_and_ends_both_joins() {
         queue.clear();
         putters.into_iter().for_each(|putter| putter.join().unwrap().unwrap());
         assert_eq!((queue.unfinished(), queue.peek()), (2, Some(2)));
+    });
+}
+
+#[test]
+fn both_joins_end_though_an_item_is_put_before_they_look_and_never_reported() {
+    explore("lifo: join × join × (done, put), both in line", || {
+        let queue = Arc::new(LifoQueue::unbounded());
+        queue.put(1).unwrap();
+        let joiners = prepare(|| {
+            let joiners = [(); 2].map(|()| spawn(&queue, LifoQueue::join));
+            while !format!("{queue:?}").contains("joining: 2 ") {
+                thread::yield_now();
+            }
+            joiners
+        });
+        queue.task_done().unwrap();
+        queue.put(2).unwrap();
+        joiners.into_iter().for_each(|joiner| joiner.join().unwrap());
     });
 }
 

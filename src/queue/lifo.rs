@@ -30,7 +30,7 @@ surface!(LifoQueue<T>);
 impl<T> LifoQueue<T> {
     /// A copy of the item that would be got next, which another thread may get before this one does.
     ///
-    /// It is copied under the queue's mutex, so the item's `Clone` cannot use the queue: it panics.
+    /// It is copied inside the queue, so the item's `Clone` cannot use the queue: it panics.
     ///
     /// # Blocking
     ///

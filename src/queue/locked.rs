@@ -1,16 +1,36 @@
-//! A queue of any order, under one mutex.
+//! A queue of any order, under one latch.
 //!
 //! # Algorithm
 //!
-//! That of CPython: one mutex around the items, the count of unfinished tasks, the shut-down flag and the lines of
-//! waiters. An operation takes the mutex, does its work or finds that it cannot, and settles as [`waiting`](super::waiting)
-//! says; only after that it drops what it took out. So neither `Drop` nor a parker ever runs under the mutex. What does, of
+//! That of CPython: one lock around the items, the count of unfinished tasks, the shut-down flag and the lines of
+//! waiters. An operation takes the lock, does its work or finds that it cannot, and settles as [`waiting`](super::waiting)
+//! says; only after that it drops what it took out. So neither `Drop` nor a parker ever runs under the lock. What does, of
 //! a user's code, is the items' `Ord` in a [`PriorityQueue`](super::PriorityQueue), and `Clone` in `peek`: these may panic,
 //! which leaves everything as it was, and are told by a panic that they cannot use the [same queue](super::inside).
 //!
-//! Invariants, whenever the mutex is free, besides that of `waiting`:
+//! They may also take as long as they like, or block: then whoever comes meanwhile sleeps. The lock is a [`Latch`] because
+//! that one costs a single locked operation, and because one can sleep on it like on a mutex: a lock that is polled
+//! would be no place for other people's code.
 //!
-//! 1. `len` and `capacity` are what the state says. They are written under the mutex only, and read without it, by
+//! # Speed, and what was tried
+//!
+//! A put and a get with 64 items standing, no other thread; in nanoseconds, medians; on two cores of a Xeon at 2 GHz. The peer,
+//! std's `BinaryHeap` under parking_lot's mutex with a `Condvar` for each side, took 41 to 45 in the same runs. Of
+//! that its heap, which does not keep the order of equal items, takes 20 to 23, and its four locked operations 17.
+//!
+//! | Design | ns | Why |
+//! |---|---|---|
+//! | parking_lot's mutex; the heap compares first, then swaps along the path | 140 to 170 | 63 for the heap alone |
+//! | a latch that is polled, the heap swaps with what it carries, nothing built where nobody waits | 55 to 60 | 44 for the heap |
+//! | a latch, the heap moves a hole | 50 to 55 | 23 to 28 for the heap; each way out has a second look at what it left |
+//! | this: the usual way out ends in line | 38 to 42 | one locked operation for a put and one for a get |
+//!
+//! With four producers on one core and four consumers on the other an item takes 165 to 190, the peer's 1,000 to 1,300, std's
+//! mutex and conditions 700 to 900: those sleep and are woken for single items.
+//!
+//! Invariants, whenever the lock is free, besides that of `waiting`:
+//!
+//! 1. `len` and `capacity` are what the state says. They are written under the lock only, and read without it, by
 //!    those who only want to know or to guess: hence Relaxed.
 //! 2. Each item was put by exactly one `put` that succeeded, and is in the queue, or was got by one `get`, or was dropped
 //!    by one shut-down or `clear` (or with the queue).
@@ -19,7 +39,7 @@ use super::error::{GetError, PutError};
 use super::inside::Inside;
 use super::store::Store;
 use super::waiting::{Entered, Lines, Side, Supply, Waited, wait_in_line};
-use crate::primitive::{AtomicUsize, Calls, Mutex, MutexGuard, Spin};
+use crate::primitive::{AtomicUsize, Calls, Latch, LatchGuard, Spin, has_passed};
 use crate::sys::clock::Deadline;
 use std::sync::atomic::Ordering;
 
@@ -28,7 +48,7 @@ const YIELDS: u32 = 16;
 
 /// A queue without its public face; `surface` lists what is expected of one.
 pub(super) struct Locked<S> {
-    state: Mutex<State<S>>,
+    state: Latch<State<S>>,
     inside: Inside,
     len: AtomicUsize,
     capacity: AtomicUsize,
@@ -40,8 +60,6 @@ pub(super) struct State<S> {
     capacity: usize,
     unfinished: usize,
     is_shut_down: bool,
-    /// What `len` says, so that it is written only where it changes.
-    shown: usize,
     lines: Lines,
 }
 
@@ -104,19 +122,25 @@ impl<S: Store> State<S> {
 
 impl<S: Store> Waited for Locked<S> {
     type State = State<S>;
+    type Guard<'a>
+        = LatchGuard<'a, State<S>>
+    where
+        Self: 'a;
 
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, State<S>> {
+    fn lock(&self) -> LatchGuard<'_, State<S>> {
         self.inside.lock(&self.state)
     }
 
     #[inline]
+    fn is_settled(&self, state: &mut State<S>) -> bool {
+        self.len.store(state.items.len(), Ordering::Relaxed);
+        self.inside.leave();
+        state.lines.are_all_called()
+    }
+
     fn settle(&self, state: &mut State<S>, calls: &mut Calls) {
         let items = state.items.len();
-        if state.shown != items {
-            state.shown = items;
-            self.len.store(items, Ordering::Relaxed);
-        }
         let supply = Supply {
             items,
             room: state.capacity.saturating_sub(items),
@@ -124,7 +148,6 @@ impl<S: Store> Waited for Locked<S> {
             is_shut_down: state.is_shut_down,
         };
         state.lines.call(&supply, calls);
-        self.inside.leave();
     }
 
     fn is_ready(&self, state: &mut State<S>) -> bool {
@@ -145,7 +168,7 @@ impl<S> Locked<S> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.look(|state| state.shown >= state.capacity)
+        self.look(|state| self.len() >= state.capacity)
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
@@ -172,10 +195,9 @@ impl<S> Locked<S> {
 
 impl<S: Store> Locked<S> {
     pub(super) fn new(capacity: usize) -> Self {
-        let state =
-            State { items: S::default(), capacity, unfinished: 0, is_shut_down: false, shown: 0, lines: Lines::new() };
+        let state = State { items: S::default(), capacity, unfinished: 0, is_shut_down: false, lines: Lines::new() };
         Self {
-            state: Mutex::new(state),
+            state: Latch::new(state),
             inside: Inside::new(),
             len: AtomicUsize::new(0),
             capacity: AtomicUsize::new(capacity),
@@ -191,14 +213,17 @@ impl<S: Store> Locked<S> {
     #[inline]
     pub(super) fn try_put(&self, value: S::Item) -> Result<(), PutError<S::Item>> {
         let mut value = Some(value);
-        let outcome = Entered::new(self).push(&mut value);
+        let outcome = self.within(|state| state.push(&mut value));
         put_outcome(outcome, value)
     }
 
     #[inline]
     pub(super) fn put(&self, value: S::Item, deadline: Deadline) -> Result<(), PutError<S::Item>> {
         let mut value = Some(value);
-        let outcome = self.wait_for_room(deadline, |state| state.push(&mut value));
+        let mut outcome = self.within(|state| state.push(&mut value));
+        if outcome.is_none() {
+            outcome = self.wait_for_room(deadline, |state| state.push(&mut value));
+        }
         put_outcome(outcome, value)
     }
 
@@ -212,18 +237,22 @@ impl<S: Store> Locked<S> {
     pub(super) fn put_many(&self, values: Vec<S::Item>, deadline: Deadline) -> Result<(), PutError<Vec<S::Item>>> {
         let mut rest = values.into_iter();
         let mut next = rest.next();
-        let outcome = self.wait_for_room(deadline, |state| state.push_all(&mut next, &mut rest));
+        let mut outcome = Entered::new(self).push_all(&mut next, &mut rest);
+        if outcome.is_none() {
+            outcome = self.wait_for_room(deadline, |state| state.push_all(&mut next, &mut rest));
+        }
         put_outcome(outcome, next).map_err(|error| error.with_rest(rest))
     }
 
     #[inline]
     pub(super) fn try_get(&self) -> Result<S::Item, GetError> {
-        Entered::new(self).pop().unwrap_or(Err(GetError::Empty))
+        self.within(State::pop).unwrap_or(Err(GetError::Empty))
     }
 
     #[inline]
     pub(super) fn get(&self, deadline: Deadline) -> Result<S::Item, GetError> {
-        self.wait_for_items(deadline, State::pop).unwrap_or(Err(GetError::Empty))
+        let first = self.within(State::pop);
+        first.unwrap_or_else(|| self.wait_for_items(deadline, State::pop).unwrap_or(Err(GetError::Empty)))
     }
 
     pub(super) fn try_get_many(&self, max: usize) -> Result<Vec<S::Item>, GetError> {
@@ -234,22 +263,26 @@ impl<S: Store> Locked<S> {
 
     pub(super) fn get_many(&self, max: usize, deadline: Deadline) -> Result<Vec<S::Item>, GetError> {
         let mut got = Vec::new();
-        let outcome = self.wait_for_items(deadline, |state| state.pop_many(max, &mut got));
+        let mut outcome = Entered::new(self).pop_many(max, &mut got);
+        if outcome.is_none() {
+            outcome = self.wait_for_items(deadline, |state| state.pop_many(max, &mut got));
+        }
         outcome.unwrap_or(Err(GetError::Empty)).map(|()| got)
     }
 
     /// Counts one task done, if one is unfinished.
     #[inline]
     pub(super) fn task_done(&self) -> Option<()> {
-        let mut state = Entered::new(self);
-        state.unfinished = state.unfinished.checked_sub(1)?;
-        Some(())
+        self.within(|state| {
+            state.unfinished = state.unfinished.checked_sub(1)?;
+            Some(())
+        })
     }
 
     pub(super) fn join(&self, deadline: Deadline) -> bool {
         // A joiner that was called saw the count at zero, whatever was put since.
         let is_done = |state: &mut State<S>, was_called| (was_called || state.unfinished == 0).then_some(());
-        self.wait(Lines::joiners, deadline, || false, is_done).is_some()
+        self.unfinished() == 0 || wait_in_line(self, Lines::joiners, deadline, is_done).is_some()
     }
 
     /// What would be got next.
@@ -272,40 +305,44 @@ impl<S: Store> Locked<S> {
         if drops { state.clear() } else { S::default() }
     }
 
+    /// Does its work inside.
     #[inline]
-    fn wait_for_room<R>(&self, deadline: Deadline, mut attempt: impl FnMut(&mut State<S>) -> Option<R>) -> Option<R> {
-        self.wait(Lines::putters, deadline, || self.len() < self.capacity(), |state, _| attempt(state))
+    fn within<R>(&self, work: impl FnOnce(&mut State<S>) -> R) -> R {
+        let mut state = Entered::new(self);
+        let outcome = work(&mut state);
+        state.leave();
+        outcome
     }
 
-    #[inline]
-    fn wait_for_items<R>(&self, deadline: Deadline, mut attempt: impl FnMut(&mut State<S>) -> Option<R>) -> Option<R> {
-        self.wait(Lines::getters, deadline, || self.len() > 0, |state, _| attempt(state))
+    #[cold]
+    fn wait_for_room<R>(&self, deadline: Deadline, attempt: impl FnMut(&mut State<S>) -> Option<R>) -> Option<R> {
+        self.wait(Lines::putters, deadline, || self.len() < self.capacity(), attempt)
     }
 
-    /// Does `attempt` as soon as it can be done, which `is_hopeful` guesses without the mutex; `None` if that is not
-    /// before `deadline`.
-    #[inline]
+    #[cold]
+    fn wait_for_items<R>(&self, deadline: Deadline, attempt: impl FnMut(&mut State<S>) -> Option<R>) -> Option<R> {
+        self.wait(Lines::getters, deadline, || self.len() > 0, attempt)
+    }
+
+    /// Does `attempt` as soon as it can be done, which `is_hopeful` guesses from outside; `None` if that is not
+    /// before `deadline`. The first attempt was in vain.
     fn wait<R>(
         &self,
         side: Side,
         deadline: Deadline,
         is_hopeful: impl Fn() -> bool,
-        mut attempt: impl FnMut(&mut State<S>, bool) -> Option<R>,
+        mut attempt: impl FnMut(&mut State<S>) -> Option<R>,
     ) -> Option<R> {
-        let first = attempt(&mut Entered::new(self), false);
-        if first.is_some() {
-            return first;
-        }
         let mut spin = Spin::then_yield(YIELDS);
-        while spin.again() {
+        while spin.again() && !has_passed(deadline) {
             if is_hopeful() {
-                let outcome = attempt(&mut Entered::new(self), false);
+                let outcome = attempt(&mut Entered::new(self));
                 if outcome.is_some() {
                     return outcome;
                 }
             }
         }
-        wait_in_line(self, side, deadline, attempt)
+        wait_in_line(self, side, deadline, |state, _| attempt(state))
     }
 }
 

@@ -16,9 +16,11 @@ type Core<T> = Locked<Heap<T>>;
 /// nothing. For the largest first wrap items in [`Reverse`](std::cmp::Reverse). In all else it is a
 /// [`Queue`](super::Queue).
 ///
-/// The items' `Ord` runs under the queue's mutex. If it panics, so does the `put` or `get` that compared, and the queue is
-/// as it was before: the item that was being put is dropped, the one that was to be got is still there. If it contradicts
-/// itself, items come out in some order, and none is lost. If it uses the same queue, other than its `len`, it panics.
+/// The items' `Ord` runs inside the queue, so other threads that use it wait for that long; they sleep if it is long. If it
+/// panics, so does the `put` or `get` that compared, and the queue is as it was before: the item that was being put is
+/// dropped, those that were to be got are still there. Of a batch, the items before the one that could not be compared
+/// are in the queue, and the others are dropped with it. If it contradicts itself, items come out in some order,
+/// and none is lost. If it uses the same queue, other than its `len`, it panics.
 ///
 /// ```
 /// use crewkit::queue::PriorityQueue;
@@ -37,7 +39,7 @@ surface!(PriorityQueue<T: Ord>);
 impl<T: Ord> PriorityQueue<T> {
     /// A copy of the item that would be got next, which another thread may get before this one does.
     ///
-    /// It is copied under the queue's mutex, so the item's `Clone` cannot use the queue: it panics.
+    /// It is copied inside the queue, so the item's `Clone` cannot use the queue: it panics.
     ///
     /// # Blocking
     ///

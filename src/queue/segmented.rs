@@ -85,9 +85,18 @@ impl AsMut<Lines> for State {
 
 impl<T> Waited for Segmented<T> {
     type State = State;
+    type Guard<'a>
+        = MutexGuard<'a, State>
+    where
+        Self: 'a;
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.waiting.state.lock()
+    }
+
+    /// Whoever comes in has something to tell.
+    fn is_settled(&self, _state: &mut State) -> bool {
+        false
     }
 
     /// Announces who waits before it looks what there is, so that whoever adds to that from then on comes in here.

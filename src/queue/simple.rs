@@ -49,6 +49,32 @@ impl<T> SimpleQueue<T> {
         self.core.try_put(value)
     }
 
+    /// The same as [`put`](Self::put): Python's `put_nowait(item)`.
+    ///
+    /// # Errors
+    ///
+    /// Never, as `put`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put(value)
+    }
+
+    /// The same as [`put`](Self::put), whatever the `timeout`: Python's `put(item, timeout=…)`.
+    ///
+    /// # Errors
+    ///
+    /// Never, as `put`.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn put_timeout(&self, value: T, _timeout: Duration) -> Result<(), PutError<T>> {
+        self.put(value)
+    }
+
     /// Puts all of `values` in, in their order. Not in Python.
     ///
     /// The values are collected before the first is put, so an iterator that panics puts nothing. Other threads may put
@@ -117,6 +143,32 @@ impl<T> SimpleQueue<T> {
         self.core.get_many(max, Deadline::NEVER)
     }
 
+    /// Takes the next items out if there are some; otherwise as [`get_many`](Self::get_many).
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`] if the queue is empty.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+        self.core.try_get_many(max)
+    }
+
+    /// Takes the next items out if there is one within `timeout`; otherwise as [`get_many`](Self::get_many).
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`] if the time is over.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`.
+    pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>, GetError> {
+        if timeout.is_zero() { self.try_get_many(max) } else { self.core.get_many(max, Deadline::after(timeout)) }
+    }
+
     /// How many items are in the queue now: Python's `qsize()`.
     ///
     /// # Blocking
@@ -153,6 +205,10 @@ impl<T> SimpleQueue<T> {
         TryIter::new(self)
     }
 }
+
+// Whatever unwinds, the queue is whole: no code of an item runs while it is not.
+impl<T> std::panic::UnwindSafe for SimpleQueue<T> {}
+impl<T> std::panic::RefUnwindSafe for SimpleQueue<T> {}
 
 impl<T> Default for SimpleQueue<T> {
     fn default() -> Self {

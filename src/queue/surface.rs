@@ -75,7 +75,7 @@ macro_rules! surface {
             /// once for as many as had room. Not in Python.
             ///
             /// The values are collected before the first is put, so an iterator that panics puts nothing. Other threads may
-            /// put between two of them. Nothing needs no room: no values are put into any queue.
+            /// put between two of them, and those that were put stay, whatever becomes of the others. Nothing needs no room: no values are put into any queue.
             ///
             /// # Errors
             ///
@@ -311,7 +311,8 @@ macro_rules! surface {
                 self.core.is_shut_down()
             }
 
-            /// How many items are in the queue now: Python's `qsize()`.
+            /// How many items are in the queue now: Python's `qsize()`. Another thread may change that before the answer is
+            /// used, as with all such questions.
             ///
             /// # Blocking
             ///
@@ -391,6 +392,13 @@ macro_rules! surface {
                     .field("putting", &putting)
                     .field("joining", &joining)
                     .finish()
+            }
+        }
+
+        /// A queue without a limit.
+        impl<T $(: $bound)?> Default for $queue<T> {
+            fn default() -> Self {
+                Self::unbounded()
             }
         }
 

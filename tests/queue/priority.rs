@@ -7,8 +7,8 @@ pub(crate) use crewkit::queue::PriorityQueue as Subject;
 use crewkit::queue::PriorityQueue;
 use std::cmp::{Ordering, Reverse};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 #[path = "additions.rs"]
@@ -154,6 +154,27 @@ fn qu10_a_failing_order_fails_each_form_of_put_and_of_get_and_changes_nothing() 
 }
 
 #[test]
+fn qu10_of_a_batch_whose_order_fails_the_items_before_stay_and_are_told_of() {
+    let fuse = Fuse::new();
+    let burn = || fuse.burn();
+    let item = |number| Acting(number, &burn);
+    let queue = &PriorityQueue::<Acting<'_>>::bounded(4);
+    thread::scope(|scope| {
+        let getters = [(); 2].map(|()| asleep::spawn(scope, || queue.get().unwrap().0));
+        getters.iter().for_each(asleep::Watched::until_asleep);
+        // The second is compared once, the third and the fourth at most twice.
+        fuse.0.store(1, SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(|| queue.put_many([1, 2, 0, 3].map(item)))).is_err());
+        let mut got = getters.map(asleep::Watched::join);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
+    assert_eq!((queue.len(), queue.unfinished()), (0, 2));
+    queue.put_many([5, 4].map(item)).unwrap();
+    assert_eq!(queue.try_iter().map(|item| item.0).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[test]
 fn qu10_a_put_that_fails_after_it_waited_lets_the_next_one_put() {
     let fuse = Fuse::new();
     let burn = || fuse.burn();
@@ -192,6 +213,28 @@ fn qu10_a_get_that_fails_after_it_waited_leaves_the_item_to_the_next() {
     });
     assert_eq!((queue.len(), queue.unfinished()), (2, 3));
     assert_eq!(queue.try_iter().map(|item| item.0).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn who_comes_while_items_are_compared_sleeps_until_that_is_over() {
+    let gate = Mutex::new(());
+    let pass = || drop(gate.lock().unwrap());
+    let item = |number| Acting(number, &pass);
+    let queue = &PriorityQueue::unbounded();
+    queue.put(item(2)).unwrap();
+    thread::scope(|scope| {
+        let shut = gate.lock().unwrap();
+        let slow = asleep::spawn(scope, || queue.put(item(1)));
+        slow.until_asleep();
+        let others = [(); 2].map(|()| asleep::spawn(scope, || queue.try_get().unwrap().0));
+        others.iter().for_each(asleep::Watched::until_asleep);
+        assert_eq!(queue.len(), 1, "the length is known at any time");
+        drop(shut);
+        slow.join().unwrap();
+        let mut got = others.map(asleep::Watched::join);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
 }
 
 /// Uses the queue that it is in whenever it is compared, in a way of its own.

@@ -23,6 +23,7 @@ fn qu1_items_come_out_in_the_order_of_the_type() {
 #[test]
 fn qu1_a_maxsize_of_zero_is_no_limit() {
     let queue = Subject::bounded(0);
+    assert_eq!(Subject::<u8>::default().capacity(), None);
     assert_eq!((queue.capacity(), Subject::<u8>::bounded(3).capacity()), (None, Some(3)));
     for item in 0..1_000 {
         queue.try_put(item).unwrap();

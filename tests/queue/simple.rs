@@ -3,7 +3,9 @@
 
 use crate::SHORT;
 use crate::asleep::{self, PATIENCE};
-use crewkit::queue::{GetError, SimpleQueue, select};
+use crewkit::queue::{GetError, LifoQueue, PriorityQueue, Queue, SimpleQueue, select};
+use std::cell::Cell;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -45,6 +47,35 @@ fn sq2_get_blocks_is_timed_or_answers_at_once() {
         assert_eq!(selector.handle.join().unwrap(), Some(0));
         assert_eq!(queue.get_timeout(Duration::MAX), Ok(2));
     });
+}
+
+#[test]
+fn sq2_the_forms_of_put_are_one_and_batches_are_got_in_each_form() {
+    let queue = SimpleQueue::unbounded();
+    queue.try_put(1).unwrap();
+    queue.put_timeout(2, Duration::ZERO).unwrap();
+    assert_eq!(queue.try_get_many(3), Ok(vec![1, 2]));
+    assert_eq!(queue.try_get_many(3), Err(GetError::Empty));
+    assert_eq!(queue.try_get_many(0), Ok(vec![]));
+    assert_eq!(queue.get_many_timeout(3, Duration::ZERO), Err(GetError::Empty));
+    let begin = Instant::now();
+    assert_eq!(queue.get_many_timeout(3, SHORT), Err(GetError::Empty));
+    assert!(begin.elapsed() >= SHORT);
+    thread::scope(|scope| {
+        let getter = asleep::spawn(scope, || queue.get_many_timeout(3, Duration::MAX));
+        getter.until_asleep();
+        queue.put(3).unwrap();
+        assert_eq!(getter.join(), Ok(vec![3]));
+    });
+}
+
+#[test]
+fn a_queue_of_anything_may_be_used_after_an_unwinding() {
+    fn is_unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    is_unwind_safe::<SimpleQueue<Cell<u8>>>();
+    is_unwind_safe::<Queue<Cell<u8>>>();
+    is_unwind_safe::<LifoQueue<Cell<u8>>>();
+    is_unwind_safe::<PriorityQueue<Cell<u8>>>();
 }
 
 #[test]

@@ -70,6 +70,13 @@ pub enum Op {
     Look,
 }
 
+impl Op {
+    /// Whether `SimpleQueue` has it too.
+    pub fn is_simple(&self) -> bool {
+        matches!(self, Self::Put(..) | Self::PutMany(..) | Self::Get(_) | Self::GetMany(..))
+    }
+}
+
 /// What an operation answers; items as their serial numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

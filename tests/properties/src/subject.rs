@@ -1,13 +1,16 @@
 //! The queues, as the machine drives them.
 
 use crate::{Answer, Form, Item, Op, Order};
-use crewkit::queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue};
+use crewkit::queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue, SimpleQueue};
 use std::time::Duration;
 
 /// A queue to be tested.
 pub trait Subject: Send + Sync + 'static {
     /// What it says of itself.
     const ORDER: Order;
+
+    /// Whether it knows neither a limit nor tasks, but [`Op::is_simple`] only.
+    const IS_SIMPLE: bool = false;
 
     /// An empty queue.
     fn bounded(maxsize: usize) -> Self;
@@ -37,6 +40,43 @@ fn got(outcome: Result<Vec<Item>, GetError>) -> Answer {
         Ok(items) => Answer::Got(items.into_iter().map(|item| item.serial).collect()),
         Err(GetError::Empty) => Answer::Empty,
         Err(GetError::ShutDown) => Answer::ShutDown,
+    }
+}
+
+impl Subject for SimpleQueue<Item> {
+    const ORDER: Order = Order::Fifo;
+    const IS_SIMPLE: bool = true;
+
+    fn bounded(_: usize) -> Self {
+        Self::unbounded()
+    }
+
+    fn run(&self, op: &Op, serial: u32) -> Answer {
+        match op {
+            Op::Put(form, rank) => {
+                let item = Item { rank: *rank, serial };
+                let outcome = match form {
+                    Form::Blocking => self.put(item),
+                    Form::Timed => self.put_timeout(item, Duration::ZERO),
+                    Form::Try => self.try_put(item),
+                };
+                put(outcome.map_err(alone))
+            }
+            Op::PutMany(_, ranks) => {
+                put(self.put_many((serial..).zip(ranks).map(|(serial, &rank)| Item { rank, serial })))
+            }
+            Op::Get(form) => got(match form {
+                Form::Blocking => self.get().map(|item| vec![item]),
+                Form::Timed => self.get_timeout(Duration::ZERO).map(|item| vec![item]),
+                Form::Try => self.try_get().map(|item| vec![item]),
+            }),
+            Op::GetMany(form, max) => got(match form {
+                Form::Blocking => self.get_many(*max),
+                Form::Timed => self.get_many_timeout(*max, Duration::ZERO),
+                Form::Try => self.try_get_many(*max),
+            }),
+            _ => unreachable!("not asked of a simple queue: {op:?}"),
+        }
     }
 }
 
