@@ -5,16 +5,31 @@
 //! | Which one do I want? | Module | Python's name |
 //! |---|---|---|
 //! | locks, conditions, semaphores, events, barriers between threads | [`sync`] | `threading` |
-//! | threads, timers, values for each thread | [`thread`] | `threading` |
+#![cfg_attr(feature = "threads", doc = "| threads, timers, values for each thread | [`thread`] | `threading` |")]
 //! | hand items from thread to thread | [`queue`] | `queue` |
-//! | functions that stop in the middle and go on later | [`coroutine`] | generators |
+#![cfg_attr(
+    feature = "coroutines",
+    doc = "| functions that stop in the middle and go on later | [`coroutine`] | generators |"
+)]
 //! | check code that uses the two in every interleaving | [`model`] | |
-//! | typed messages between processes | [`ipc`] | `multiprocessing.Pipe` |
-//! | run a function in another process | [`process`] | `multiprocessing.Process` |
-//! | run many functions in a few threads or processes | [`pool`] | `concurrent.futures`, `multiprocessing.Pool` |
-//! | serve connections from several processes | [`prefork`] | gunicorn's arbiter |
+#![cfg_attr(feature = "processes", doc = "| typed messages between processes | [`ipc`] | `multiprocessing.Pipe` |")]
+#![cfg_attr(
+    feature = "processes",
+    doc = "| run a function in another process | [`process`] | `multiprocessing.Process` |"
+)]
+#![cfg_attr(
+    any(feature = "processes", feature = "threads"),
+    doc = "| run many functions in a few threads or processes | [`pool`] | `concurrent.futures`, `multiprocessing.Pool` |"
+)]
+#![cfg_attr(
+    feature = "server",
+    doc = "| serve connections from several processes | [`prefork`] | gunicorn's arbiter |"
+)]
 //!
-//! A program that starts processes calls [`init()`] in the first line of `main`.
+#![cfg_attr(
+    feature = "processes",
+    doc = "A program that starts processes calls [`init()`] in the first line of `main`."
+)]
 
 #[cfg(not(all(
     target_os = "linux",
