@@ -79,6 +79,24 @@ fn a_timed_batch_that_got_nothing_takes_no_wake_up_with_it() {
 }
 
 #[test]
+fn tries_put_and_get_what_there_is_room_and_items_for() {
+    explore("priority: try_put_many(2) × try_get × get, 2 slots, 1 taken", || {
+        let queue = Arc::new(PriorityQueue::bounded(2));
+        queue.put(0).unwrap();
+        let putter = spawn(&queue, |queue| queue.try_put_many([1, 2]));
+        let getter = spawn(&queue, PriorityQueue::try_get);
+        let mine = queue.get();
+        let rest = match putter.join().unwrap() {
+            Ok(()) => 0,
+            Err(error) => error.into_inner().len(),
+        };
+        let got = usize::from(mine.is_ok()) + usize::from(getter.join().unwrap().is_ok());
+        assert!(rest < 2, "there was one place from the beginning");
+        assert_eq!((queue.len(), queue.unfinished()), (3 - rest - got, 3 - rest));
+    });
+}
+
+#[test]
 fn a_queue_made_larger_wakes_both_putters() {
     explore("lifo: put × put × set_capacity(3), 1 slot", || {
         let queue = Arc::new(LifoQueue::bounded(1));

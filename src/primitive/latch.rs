@@ -155,6 +155,22 @@ mod tests {
     }
 
     #[test]
+    fn who_sleeps_on_a_latch_is_woken_when_it_is_left() {
+        let latch = Latch::new(0);
+        thread::scope(|scope| {
+            let held = latch.lock();
+            for _ in 0..2 {
+                scope.spawn(|| *latch.lock() += 1);
+            }
+            while latch.sleepers.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+            drop(held);
+        });
+        assert_eq!((*latch.lock(), latch.sleepers.load(Ordering::Relaxed)), (2, 0));
+    }
+
+    #[test]
     fn who_unwinds_leaves_the_latch() {
         let latch = Latch::new(1);
         let unwound = thread::scope(|scope| {
