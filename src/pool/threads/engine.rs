@@ -17,6 +17,10 @@ use crate::sync::Event;
 
 /// Something to be done by a worker, once.
 pub(super) trait Job: Send + Sync {
+    /// It will stand in the queue `times` times more; how often it is to. Called with the desk's lock held.
+    fn queued(&self, times: usize) -> usize {
+        times
+    }
     /// Takes it out of waiting; true for one caller only, who then runs or refuses it. Called with the desk's lock held.
     fn claim(&self) -> bool;
     /// Whether nobody has claimed it.
@@ -162,6 +166,7 @@ impl Shared {
             Stage::Closed => return Err(TaskError::PoolClosed),
             Stage::Ended(why) => return Err(why.clone()),
         }
+        let times = job.queued(times);
         desk.queue.extend(std::iter::repeat_n(job, times));
         desk.waiting += times;
         let tickets = desk.waiting.saturating_sub(desk.tickets);
