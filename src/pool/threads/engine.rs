@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io;
 use std::mem;
 use std::ptr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::builder::Recipe;
 use crate::panics;
 use crate::pool::error::{PoolError, TaskError};
 use crate::sync::Event;
+use crate::sys::generation;
 
 /// Something to be done by a worker, once.
 pub(super) trait Job: Send + Sync {
@@ -33,6 +35,8 @@ pub(super) trait Job: Send + Sync {
 
 /// What the pool's handle, its tasks and its threads share.
 pub(super) struct Shared {
+    /// The process that has the threads, of a line of forks.
+    generation: u32,
     desk: Mutex<Desk>,
     recipe: Recipe,
     /// Whether the stage is `Ended`, for a look without the lock.
@@ -116,6 +120,7 @@ impl Shared {
             shift: 0,
         };
         let shared = Arc::new(Self {
+            generation: generation::current(),
             desk: Mutex::new(desk),
             recipe,
             ended: AtomicBool::new(false),
@@ -127,10 +132,18 @@ impl Shared {
         Ok(shared)
     }
 
+    /// False in a forked child: there are no threads there, and whatever lock one of them held is held for ever.
+    pub(super) fn is_ours(&self) -> bool {
+        self.generation == generation::current()
+    }
+
     /// Gives the work to a new crew of so many threads; those of the old one leave when they are done with their jobs.
     pub(super) fn resize(self: &Arc<Self>, workers: usize) -> Result<(), PoolError> {
         if workers == 0 {
             return Err(PoolError::NoWorkers);
+        }
+        if !self.is_ours() {
+            return Err(io::Error::other(TaskError::ForeignProcess).into());
         }
         let (crew, threads) = self.recipe.hire(self, workers)?;
         let crew = Arc::new(crew);
@@ -158,6 +171,9 @@ impl Shared {
     ///
     /// A closed pool takes what comes from its own jobs, since it does what it has, and that is part of it.
     pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>, times: usize) -> Result<(), TaskError> {
+        if !self.is_ours() {
+            return Err(TaskError::ForeignProcess);
+        }
         let mut desk = self.desk.lock();
         match &desk.stage {
             Stage::Open => {}
@@ -216,7 +232,7 @@ impl Shared {
 
     /// Whether the calling thread is one of the pool's workers.
     pub(super) fn employs_this_thread(&self) -> bool {
-        EMPLOYER.get() == ptr::from_ref(self)
+        EMPLOYER.get() == ptr::from_ref(self) && self.is_ours()
     }
 
     /// Makes the calling thread a worker, until it ends.
@@ -243,6 +259,9 @@ impl Shared {
 
     /// Refuses a job that has not begun; whether that was so.
     pub(super) fn cancel(&self, job: &dyn Job, why: TaskError) -> bool {
+        if !self.is_ours() {
+            return false;
+        }
         let desk = self.desk.lock();
         if !job.claim() {
             return false;
@@ -365,9 +384,9 @@ impl Shared {
         Census { workers, queued: desk.waiting, running: desk.running, completed: desk.completed }
     }
 
-    /// How many threads there are.
+    /// How many threads there are, or at least 1: then nothing will be done.
     pub(super) fn workers(&self) -> usize {
-        self.desk.lock().workers
+        if self.is_ours() { self.desk.lock().workers } else { 1 }
     }
 }
 
