@@ -40,14 +40,14 @@ impl Timers {
     }
 
     /// Adds an entry, and serves until there is nothing if nobody does.
-    fn add_and_see_to_it(self: &Arc<Self>, key: u32) -> Option<thread::JoinHandle<()>> {
+    fn add_and_see_to_it(timers: &Arc<Self>, key: u32) -> Option<thread::JoinHandle<()>> {
         let mut server = None;
         let serve = || {
-            let timers = Arc::clone(self);
+            let timers = Arc::clone(timers);
             server = Some(thread::spawn(move || timers.serve()));
             Ok::<(), Infallible>(())
         };
-        self.agenda.add(key, (), serve).unwrap();
+        timers.agenda.add(key, (), serve).unwrap();
         server
     }
 
@@ -94,10 +94,10 @@ fn one_of_fire_and_cancel_and_all_who_cancel_are_told_the_same() {
 fn what_is_added_while_the_server_leaves_is_served() {
     explore("agenda: add × add × leave", || {
         let timers = Timers::new();
-        let first = timers.add_and_see_to_it(1);
+        let first = Timers::add_and_see_to_it(&timers, 1);
         let other = thread::spawn({
             let timers = Arc::clone(&timers);
-            move || timers.add_and_see_to_it(2)
+            move || Timers::add_and_see_to_it(&timers, 2)
         });
         let second = other.join().unwrap();
         first.into_iter().chain(second).for_each(|server| server.join().unwrap());
