@@ -16,7 +16,7 @@ mod sync {
 use agenda::{Agenda, Look, State};
 use crewkit::model::atomic::{AtomicUsize, Ordering};
 use crewkit::model::{Arc, thread};
-use crewkit_loom_tests::explore;
+use crewkit_loom_tests::{explore, explore_large};
 use std::convert::Infallible;
 use std::sync::atomic::AtomicBool;
 
@@ -69,7 +69,7 @@ impl Timers {
 
 #[test]
 fn one_of_fire_and_cancel_and_all_who_cancel_are_told_the_same() {
-    explore("agenda: fire × cancel × cancel", || {
+    explore_large("agenda: fire × cancel × cancel", || {
         let timers = Timers::new();
         timers.add(1);
         let server = thread::spawn({
@@ -92,7 +92,7 @@ fn one_of_fire_and_cancel_and_all_who_cancel_are_told_the_same() {
 
 #[test]
 fn what_is_added_while_the_server_leaves_is_served() {
-    explore("agenda: add × add × leave", || {
+    explore_large("agenda: add × add × leave", || {
         let timers = Timers::new();
         let first = Timers::add_and_see_to_it(&timers, 1);
         let other = thread::spawn({
@@ -107,29 +107,24 @@ fn what_is_added_while_the_server_leaves_is_served() {
 
 #[test]
 fn a_server_that_waits_for_a_later_entry_is_woken_for_an_earlier_one() {
-    explore("agenda: add × add × wait", || {
+    explore("agenda: add × wait", || {
         let timers = Timers::new();
         timers.add(9);
         let server = thread::spawn({
             let timers = Arc::clone(&timers);
             move || {
-                while timers.fired() < 2 {
+                while timers.fired() < 1 {
                     match timers.agenda.look(|key| *key <= NOW) {
                         Look::Due(()) => drop(timers.fired.fetch_add(1, Ordering::Relaxed)),
-                        // For ever: the model has no clock, so nobody but the adders can wake it.
+                        // For ever: the model has no clock, so nobody but who adds can wake it.
                         Look::Later(_) => timers.agenda.wake.wait(),
                         Look::Nothing => unreachable!("one is never due"),
                     }
                 }
             }
         });
-        let other = thread::spawn({
-            let timers = Arc::clone(&timers);
-            move || timers.add(2)
-        });
         timers.add(1);
-        other.join().unwrap();
         server.join().unwrap();
-        assert_eq!(timers.fired(), 2);
+        assert_eq!(timers.fired(), 1);
     });
 }
