@@ -3,7 +3,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::queue::{GetError, PutError, Queue, Shutdown, SimpleQueue, TooManyTaskDone};
-use crewkit_loom_tests::{Drops, SOON, explore, prepare, spawn};
+use crewkit_loom_tests::{Drops, Plain, SOON, explore, explore_large, prepare, spawn};
 
 #[test]
 fn items_cross_from_segment_to_segment_while_those_behind_are_freed() {
@@ -47,7 +47,7 @@ fn two_putters_and_two_getters_meet_at_a_boundary() {
 
 #[test]
 fn batches_go_over_a_boundary_and_wake_each_other() {
-    explore("fifo: put_many(4) × get_many, 3 places", || {
+    explore_large("fifo: put_many(4) × get_many, 3 places", || {
         let queue = Arc::new(Queue::bounded(3));
         let putter = spawn(&queue, |queue| queue.put_many(0..4));
         let mut got = Vec::new();
@@ -278,5 +278,144 @@ fn a_batch_wakes_its_getter() {
         queue.put_many([1, 2, 3]).unwrap();
         assert_eq!(getter.join().unwrap(), Ok(1));
         assert_eq!(queue.get_many(3), Ok(vec![2, 3]));
+    });
+}
+
+#[test]
+fn a_batch_that_does_not_wait_puts_what_has_room_and_wakes_a_getter() {
+    explore("fifo: try_put_many(3) × (get, get), 2 places", || {
+        let queue = Arc::new(Queue::bounded(2));
+        let getter = spawn(&queue, |queue| [queue.get(), queue.get()]);
+        let back = queue.try_put_many([0, 1, 2]).map_or_else(PutError::into_inner, |()| vec![]);
+        assert!(back.is_empty() || back == [2], "{back:?}");
+        assert_eq!(getter.join().unwrap(), [Ok(0), Ok(1)]);
+        assert_eq!(queue.len(), 1 - back.len());
+    });
+}
+
+#[test]
+fn a_timed_batch_puts_or_hands_back() {
+    explore("fifo: put_many_timeout(3) × (get, get), 1 of 2 places taken", || {
+        let queue = Arc::new(Queue::bounded(2));
+        queue.put(0).unwrap();
+        let putter = spawn(&queue, |queue| queue.put_many_timeout([1, 2, 3], SOON));
+        assert_eq!([queue.get(), queue.get()], [Ok(0), Ok(1)]);
+        let back = putter.join().unwrap().map_or_else(PutError::into_inner, |()| vec![]);
+        assert!(queue.try_iter().chain(back).eq(2..4), "nothing is lost, and all is in order");
+    });
+}
+
+#[test]
+fn a_batch_got_without_waiting_makes_room() {
+    explore("fifo: try_get_many × (put, put), 2 of 2 places taken", || {
+        let queue = Arc::new(Queue::bounded(2));
+        queue.put_many([0, 1]).unwrap();
+        let putter = spawn(&queue, |queue| [2, 3].map(|item| queue.put(item).is_ok()));
+        assert_eq!(queue.try_get_many(3).map(|got| got[..2] == [0, 1]), Ok(true));
+        assert_eq!(putter.join().unwrap(), [true; 2]);
+    });
+}
+
+#[test]
+fn a_timed_batch_that_got_nothing_takes_no_call_with_it() {
+    explore_large("fifo: get_many_timeout × get × put", || {
+        let queue = Arc::new(Queue::unbounded());
+        let timed = spawn(&queue, |queue| queue.get_many_timeout(2, SOON));
+        let patient = spawn(&queue, Queue::get);
+        queue.put(0).unwrap();
+        match timed.join().unwrap() {
+            Ok(got) => {
+                assert_eq!(got, [0]);
+                queue.put(1).unwrap();
+                assert_eq!(patient.join().unwrap(), Ok(1));
+            }
+            Err(error) => assert_eq!((error, patient.join().unwrap()), (GetError::Empty, Ok(0))),
+        }
+    });
+}
+
+#[test]
+fn a_join_sees_what_every_reporter_did() {
+    explore("fifo: (task, join) × (write, task_done), both got", || {
+        let queue = Arc::new(Queue::unbounded());
+        let written = Arc::new(Plain::new(0));
+        queue.put_many([0, 1]).unwrap();
+        let items = queue.get_many(2).unwrap();
+        let reporter = spawn(&queue, {
+            let written = Arc::clone(&written);
+            move |queue| {
+                written.add(1);
+                queue.task_done().unwrap();
+            }
+        });
+        drop(queue.task(items[0]));
+        queue.join();
+        assert_eq!(written.get(), 1);
+        reporter.join().unwrap();
+    });
+}
+
+#[test]
+fn clearing_ends_both_joins() {
+    explore("fifo: join × join × clear", || {
+        let queue = Arc::new(Queue::unbounded());
+        queue.put(0).unwrap();
+        let joiners = [(); 2].map(|()| spawn(&queue, Queue::join));
+        queue.clear();
+        joiners.into_iter().for_each(|joiner| joiner.join().unwrap());
+        assert_eq!(queue.task_done(), Err(TooManyTaskDone));
+    });
+}
+
+#[test]
+fn a_length_is_one_that_was() {
+    explore("fifo: (put, put) × (try_get, try_get) × len", || {
+        let queue = Arc::new(Queue::bounded(2));
+        let putter = spawn(&queue, |queue| [0, 1].map(|item| queue.put(item).unwrap()));
+        let getter = spawn(&queue, |queue| [queue.try_get().is_ok(), queue.try_get().is_ok()]);
+        let length = queue.len();
+        putter.join().unwrap();
+        let got = getter.join().unwrap().into_iter().filter(|&got| got).count();
+        assert!(length <= 2, "{length}");
+        assert_eq!((queue.len(), queue.is_full()), (2 - got, got == 0));
+    });
+}
+
+#[test]
+fn a_queue_that_never_was_full_does_not_seem_so() {
+    explore("fifo: (try_get, put) × is_full, 1 of 2 places taken", || {
+        let queue = Arc::new(Queue::bounded(2));
+        queue.put(0).unwrap();
+        let other = spawn(&queue, |queue| {
+            queue.try_get().unwrap();
+            queue.put(1).unwrap();
+        });
+        assert!(!queue.is_full());
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_put_within_a_segment_wakes_its_getter() {
+    explore("fifo: get × put, the next put a plain one", || {
+        let queue = Arc::new(Queue::unbounded());
+        queue.put_many([0, 1]).unwrap();
+        queue.get_many(2).unwrap();
+        let getter = spawn(&queue, Queue::get);
+        queue.put(2).unwrap();
+        assert_eq!(getter.join().unwrap(), Ok(2));
+    });
+}
+
+#[test]
+fn a_get_within_a_segment_wakes_its_putter() {
+    explore("fifo: put × get, 3 of 3 places taken, the next get a plain one", || {
+        let queue = Arc::new(Queue::bounded(3));
+        queue.put_many(0..3).unwrap();
+        queue.get_many(2).unwrap();
+        queue.put_many(3..5).unwrap();
+        let putter = spawn(&queue, |queue| queue.put(5));
+        assert_eq!(queue.get(), Ok(2));
+        putter.join().unwrap().unwrap();
     });
 }

@@ -16,9 +16,8 @@
 //!
 //! A call that fails does so alone, and [`TaskError`] says whether it may have run.
 
-#[cfg(all(feature = "processes", feature = "threads"))]
-mod any;
 mod error;
+#[cfg(feature = "processes")]
 mod executor;
 mod in_order;
 #[cfg(feature = "processes")]
@@ -27,9 +26,10 @@ mod task;
 #[cfg(feature = "threads")]
 mod threads;
 
-#[cfg(all(feature = "processes", feature = "threads"))]
-pub use any::AnyExecutor;
 pub use error::{MapError, PoolError, TaskError};
+#[cfg(all(feature = "processes", feature = "threads"))]
+pub use executor::AnyExecutor;
+#[cfg(feature = "processes")]
 pub use executor::{Executor, Payload};
 #[cfg(feature = "processes")]
 pub use processes::{Builder, Call, Imap, ImapUnordered, Indexed, Pool, Stats, Worker, attempt};

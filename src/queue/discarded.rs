@@ -8,12 +8,11 @@
 
 use super::segment::{Segment, slots};
 use std::ops::Range;
-use std::ptr::NonNull;
 
 /// Items that nobody can get any more. Dropping this drops them, in the order in which they were put.
 #[must_use = "dropping this is what drops the items: not where a lock is held"]
 pub(super) struct Discarded<T> {
-    segment: NonNull<Segment<T>>,
+    segment: Segment<T>,
     items: Range<usize>,
 }
 
@@ -22,32 +21,30 @@ impl<T> Discarded<T> {
     ///
     /// # Safety
     ///
-    /// The segments come from boxes and are linked, their slots at these positions are filled, and the caller gives up
-    /// all of that.
-    pub(super) const unsafe fn new(segment: NonNull<Segment<T>>, items: Range<usize>) -> Self {
+    /// The segments are linked, their slots at these positions are filled, and the caller gives up all of that.
+    pub(super) const unsafe fn new(segment: Segment<T>, items: Range<usize>) -> Self {
         Self { segment, items }
     }
 
     fn next(&mut self) -> Option<T> {
         let position = self.items.next()?;
-        // SAFETY: it comes from a box, and is this value's own until it is freed.
-        let segment = unsafe { self.segment.as_ref() };
-        // SAFETY: the slot is filled, and this value's own.
-        let item = unsafe { segment.take(position) };
+        // SAFETY: the segment is this value's own, and so is the slot, which is filled.
+        let item = unsafe { self.segment.take(position) };
         if self.items.start.is_multiple_of(slots::<T>()) {
             self.free();
         }
         Some(item)
     }
 
-    /// Frees this segment and goes to the next, if there is one.
-    fn free(&mut self) -> bool {
-        // SAFETY: it comes from a box, and is this value's own.
-        let segment = unsafe { Box::from_raw(self.segment.as_ptr()) };
-        // SAFETY: as above.
-        let next = unsafe { segment.next() };
-        self.segment = next.unwrap_or(self.segment);
-        next.is_some()
+    /// Frees this segment and goes on to the next, if there is one.
+    fn free(&mut self) {
+        let segment = self.segment;
+        // SAFETY: the segment is this value's own.
+        if let Some(next) = unsafe { segment.next() } {
+            self.segment = next;
+        }
+        // SAFETY: likewise, and it is left behind; or this value is being dropped.
+        unsafe { segment.free() };
     }
 }
 

@@ -22,6 +22,7 @@ mod error;
 mod fifo;
 mod heap;
 mod hole;
+mod hope;
 mod inside;
 mod iter;
 mod lifo;

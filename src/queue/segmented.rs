@@ -5,19 +5,13 @@
 use super::discarded::Discarded;
 use super::ends::{Look, Refusal};
 use super::error::{GetError, PutError};
-use super::list::List;
+use super::hope::Hope;
+use super::list::{Getting, List, Putting};
 use super::waiting::{Entered, Lines, Side, Supply, Waited, wait_in_line};
-use crate::primitive::{AtomicU32, Calls, Mutex, MutexGuard, Spin, has_passed};
+use crate::primitive::{Calls, Mutex, MutexGuard, has_passed};
 use crate::sys::clock::Deadline;
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::Ordering;
 use std::vec::IntoIter;
-
-/// How many times a putter or getter yields before it lines up; and how many times, when that was in vain lately.
-const YIELDS: u32 = 16;
-const YIELDS_IN_VAIN: u32 = 4;
-/// How often it pauses before, at least and at most: the latter is about a microsecond.
-const PAUSES: std::ops::RangeInclusive<u32> = 2..=48;
 
 /// A queue without its public face; `surface` lists what is expected of one.
 pub(super) struct Segmented<T> {
@@ -31,31 +25,8 @@ struct WaitingRoom {
     putters: Hope,
 }
 
-/// How long the next wait at an end puts off sleeping: guessed from how the last one there ended.
-struct Hope {
-    pauses: AtomicU32,
-    yields: AtomicU32,
-}
-
-impl Hope {
-    fn new() -> Self {
-        Self { pauses: AtomicU32::new(*PAUSES.end()), yields: AtomicU32::new(YIELDS) }
-    }
-
-    fn spin(&self) -> Spin {
-        Spin::for_a_batch(self.pauses.load(Ordering::Relaxed), self.yields.load(Ordering::Relaxed))
-    }
-
-    /// The pauses were enough, or the yields were, or neither: the other end is on another processor, on this one, or at
-    /// rest.
-    fn came_true(&self, after_pauses: bool, after_yields: bool) {
-        let pauses = self.pauses.load(Ordering::Relaxed);
-        let pauses = if after_pauses { 2 * pauses } else { pauses / 2 };
-        self.pauses.store(pauses.clamp(*PAUSES.start(), *PAUSES.end()), Ordering::Relaxed);
-        let yields = if after_pauses || after_yields { YIELDS } else { YIELDS_IN_VAIN };
-        self.yields.store(yields, Ordering::Relaxed);
-    }
-}
+/// What to do about those who wait for what was just done, if somebody does.
+type Tell<'a> = &'a dyn Fn(bool);
 
 pub(super) struct State {
     lines: Lines,
@@ -130,7 +101,7 @@ impl<T> Segmented<T> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= self.capacity()
+        self.list.is_full()
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
@@ -165,12 +136,13 @@ impl<T> Segmented<T> {
         let wakes = state.lines.to_be_told();
         let [getters, putters, joiners] = wakes;
         if getters != state.wakes[0] {
-            self.list.putting().wakes_getters = getters;
+            self.list.set_wakes_getters(getters);
         }
-        if wakes[1..] != state.wakes[1..] {
-            let mut end = self.list.getting();
-            end.wakes_putters = putters;
-            end.wakes_joiners = joiners;
+        if putters != state.wakes[1] {
+            self.list.set_wakes_putters(putters);
+        }
+        if joiners != state.wakes[2] {
+            self.list.set_wakes_joiners(joiners);
         }
         state.wakes = wakes;
     }
@@ -190,7 +162,13 @@ impl<T> Segmented<T> {
 
     #[inline]
     pub(super) fn try_put(&self, value: T) -> Result<(), PutError<T>> {
-        match self.list.put(value, Look::Exactly) {
+        self.list.put_plainly(value).or_else(|(end, value)| self.try_put_at(end, value))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_put_at<'a>(&'a self, end: Putting<'a, T>, value: T) -> Result<(), PutError<T>> {
+        match self.list.put_at(end, value, Look::Exactly) {
             Ok(wakes) => {
                 self.tell(wakes);
                 Ok(())
@@ -202,7 +180,13 @@ impl<T> Segmented<T> {
 
     #[inline]
     pub(super) fn put(&self, value: T, deadline: Deadline) -> Result<(), PutError<T>> {
-        match self.list.put(value, Look::Lightly) {
+        self.list.put_plainly(value).or_else(|(end, value)| self.put_at(end, value, deadline))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_at<'a>(&'a self, end: Putting<'a, T>, value: T, deadline: Deadline) -> Result<(), PutError<T>> {
+        match self.list.put_at(end, value, Look::Lightly) {
             Ok(wakes) => {
                 self.tell(wakes);
                 Ok(())
@@ -215,9 +199,9 @@ impl<T> Segmented<T> {
     #[cold]
     fn wait_to_put(&self, value: T, deadline: Deadline) -> Result<(), PutError<T>> {
         let mut value = Some(value);
-        let attempt = |wakes: &mut bool| match self.list.put(value.take()?, Look::Exactly) {
-            Ok(woken) => {
-                *wakes |= woken;
+        let attempt = |tell: Tell<'_>| match self.list.put(value.take()?, Look::Exactly) {
+            Ok(wakes) => {
+                tell(wakes);
                 Some(Ok(()))
             }
             Err((Refusal::NotNow, back)) => {
@@ -236,22 +220,24 @@ impl<T> Segmented<T> {
 
     pub(super) fn try_put_many(&self, values: Vec<T>) -> Result<(), PutError<Vec<T>>> {
         let mut items = values.into_iter();
-        let outcome = self.now(&mut |wakes| self.put_all(&mut items, wakes));
+        let outcome = self.put_all(&mut items, &|wakes| self.tell(wakes));
         put_many_outcome(outcome, items)
     }
 
     pub(super) fn put_many(&self, values: Vec<T>, deadline: Deadline) -> Result<(), PutError<Vec<T>>> {
         let mut items = values.into_iter();
-        let attempt = |wakes: &mut bool| self.put_all(&mut items, wakes);
-        let outcome = self.wait(Lines::putters, &self.waiting.putters, deadline, attempt);
+        let outcome = self.put_all(&mut items, &|wakes| self.tell(wakes)).or_else(|| {
+            let attempt = |tell: Tell<'_>| self.put_all(&mut items, tell);
+            self.wait(Lines::putters, &self.waiting.putters, deadline, attempt)
+        });
         put_many_outcome(outcome, items)
     }
 
     /// Puts all items in that have room; `None` if that were not all, and room may come.
-    fn put_all(&self, items: &mut IntoIter<T>, wakes: &mut bool) -> Option<()> {
+    fn put_all(&self, items: &mut IntoIter<T>, tell: Tell<'_>) -> Option<()> {
         while items.len() > 0 {
             match self.list.put_many(items) {
-                Ok(woken) => *wakes |= woken,
+                Ok(wakes) => tell(wakes),
                 Err(Refusal::NotNow) => return None,
                 Err(Refusal::Ended) => break,
             }
@@ -261,14 +247,26 @@ impl<T> Segmented<T> {
 
     #[inline]
     pub(super) fn try_get(&self) -> Result<T, GetError> {
-        let (item, wakes) = self.list.get(Look::Exactly)?;
+        self.list.get_plainly().or_else(|end| self.try_get_at(end))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_get_at<'a>(&'a self, end: Getting<'a, T>) -> Result<T, GetError> {
+        let (item, wakes) = self.list.get_at(end, Look::Exactly)?;
         self.tell(wakes);
         Ok(item)
     }
 
     #[inline]
     pub(super) fn get(&self, deadline: Deadline) -> Result<T, GetError> {
-        match self.list.get(Look::Lightly) {
+        self.list.get_plainly().or_else(|end| self.get_at(end, deadline))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_at<'a>(&'a self, end: Getting<'a, T>, deadline: Deadline) -> Result<T, GetError> {
+        match self.list.get_at(end, Look::Lightly) {
             Ok((item, wakes)) => {
                 self.tell(wakes);
                 Ok(item)
@@ -280,9 +278,9 @@ impl<T> Segmented<T> {
 
     #[cold]
     fn wait_to_get(&self, deadline: Deadline) -> Result<T, GetError> {
-        let attempt = |wakes: &mut bool| match self.list.get(Look::Exactly) {
-            Ok((item, woken)) => {
-                *wakes |= woken;
+        let attempt = |tell: Tell<'_>| match self.list.get(Look::Exactly) {
+            Ok((item, wakes)) => {
+                tell(wakes);
                 Some(Ok(item))
             }
             Err(Refusal::NotNow) => None,
@@ -294,25 +292,27 @@ impl<T> Segmented<T> {
 
     pub(super) fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         let mut got = Vec::new();
-        let outcome = self.now(&mut |wakes| self.get_all(max, &mut got, wakes));
+        let outcome = self.get_all(max, &mut got, &|wakes| self.tell(wakes));
         outcome.unwrap_or(Err(GetError::Empty)).map(|()| got)
     }
 
     pub(super) fn get_many(&self, max: usize, deadline: Deadline) -> Result<Vec<T>, GetError> {
         let mut got = Vec::new();
-        let attempt = |wakes: &mut bool| self.get_all(max, &mut got, wakes);
-        let outcome = self.wait(Lines::getters, &self.waiting.getters, deadline, attempt);
+        let outcome = self.get_all(max, &mut got, &|wakes| self.tell(wakes)).or_else(|| {
+            let attempt = |tell: Tell<'_>| self.get_all(max, &mut got, tell);
+            self.wait(Lines::getters, &self.waiting.getters, deadline, attempt)
+        });
         outcome.unwrap_or(Err(GetError::Empty)).map(|()| got)
     }
 
     /// Takes items out until there are `max` in `got`, or as many as are there now, or none is left; `None` if there is
     /// none yet.
-    fn get_all(&self, max: usize, got: &mut Vec<T>, wakes: &mut bool) -> Option<Result<(), GetError>> {
+    fn get_all(&self, max: usize, got: &mut Vec<T>, tell: Tell<'_>) -> Option<Result<(), GetError>> {
         // Else it would go on for as long as putters keep up.
         let max = max.min(self.list.about().0.max(1));
         while got.len() < max {
             match self.list.get_many(max - got.len(), got) {
-                Ok(woken) => *wakes |= woken,
+                Ok(wakes) => tell(wakes),
                 Err(_) if !got.is_empty() => break,
                 Err(Refusal::NotNow) => return None,
                 Err(Refusal::Ended) => return Some(Err(GetError::ShutDown)),
@@ -324,13 +324,18 @@ impl<T> Segmented<T> {
     /// Counts one task done, if one is unfinished.
     #[inline]
     pub(super) fn task_done(&self) -> Option<()> {
-        if let Some(puts) = self.list.task_done()? {
+        if self.list.task_done_plainly() { Some(()) } else { self.last_task_done() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn last_task_done(&self) -> Option<()> {
+        if let Some(puts) = self.list.last_task_done()? {
             self.tell_joiners(puts);
         }
         Some(())
     }
 
-    #[cold]
     fn tell_joiners(&self, puts: usize) {
         Entered::new(self).note_all_done(puts);
     }
@@ -373,29 +378,20 @@ impl<T> Segmented<T> {
         discarded
     }
 
-    /// Does `attempt`, and wakes others if it says so.
-    #[inline]
-    fn now<R>(&self, attempt: &mut impl FnMut(&mut bool) -> Option<R>) -> Option<R> {
-        let mut wakes = false;
-        let outcome = attempt(&mut wakes);
-        self.tell(wakes);
-        outcome
-    }
-
     /// Does `attempt` as soon as it can be done, which is when it answers something; `None` if that is not before
-    /// `deadline`. It says whether others are to be woken.
+    /// `deadline`. It was tried once, in vain.
     #[cold]
     fn wait<R>(
         &self,
         side: Side,
         hope: &Hope,
         deadline: Deadline,
-        mut attempt: impl FnMut(&mut bool) -> Option<R>,
+        mut attempt: impl FnMut(Tell<'_>) -> Option<R>,
     ) -> Option<R> {
         let mut spin = hope.spin();
         let mut after_pauses = true;
         while spin.again() {
-            let outcome = self.now(&mut attempt);
+            let outcome = attempt(&|wakes| self.tell(wakes));
             if outcome.is_some() {
                 hope.came_true(after_pauses, true);
                 return outcome;
@@ -407,7 +403,7 @@ impl<T> Segmented<T> {
         }
         hope.came_true(false, false);
         // Whoever is to be woken is, on every way out of the mutex.
-        wait_in_line(self, side, deadline, |_, _| attempt(&mut false))
+        wait_in_line(self, side, deadline, |_, _| attempt(&|_| ()))
     }
 }
 

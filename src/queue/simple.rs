@@ -45,6 +45,7 @@ impl<T> SimpleQueue<T> {
     /// # Blocking
     ///
     /// Never.
+    #[inline]
     pub fn put(&self, value: T) -> Result<(), PutError<T>> {
         self.core.try_put(value)
     }
@@ -100,6 +101,7 @@ impl<T> SimpleQueue<T> {
     /// # Blocking
     ///
     /// While the queue is empty.
+    #[inline]
     pub fn get(&self) -> Result<T, GetError> {
         self.core.get(Deadline::NEVER)
     }
@@ -113,6 +115,7 @@ impl<T> SimpleQueue<T> {
     /// # Blocking
     ///
     /// Never.
+    #[inline]
     pub fn try_get(&self) -> Result<T, GetError> {
         self.core.try_get()
     }

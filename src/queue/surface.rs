@@ -1,22 +1,19 @@
 //! What every queue of the family can do, written and documented once.
 //!
-//! `surface!(Queue<T>)` gives a type its methods, over a field `core`. A core has these, each of which may be called by
-//! any number of threads; a capacity of `usize::MAX` is none, and [`locked`](super::locked) is the plainest one:
+//! `surface!(Queue<T>)` gives a type its methods, over a field `core`. A core is `Waited` and has these, each of which may be
+//! called by any number of threads; a capacity of `usize::MAX` is none, and [`locked`](super::locked) is the plainest one:
 //!
 //! | Method | Answers |
 //! |---|---|
 //! | `new(capacity)` | the core |
 //! | `len()`, `is_full()`, `capacity()`, `unfinished()`, `is_shut_down()`, `waiters()` | what is so at one moment; none waits |
-//! | `set_capacity(capacity)` | |
 //! | `try_put(value)`, `put(value, deadline)` | `Err(PutError)` with the value |
 //! | `try_put_many(Vec)`, `put_many(Vec, deadline)` | `Err(PutError)` with all that was not put, in order |
-//! | `try_get()`, `get(deadline)` | |
+//! | `try_get()`, `get(deadline)`, `set_capacity(capacity)` | |
 //! | `try_get_many(max)`, `get_many(max, deadline)` | as many as are there, at least one |
 //! | `task_done()` | `None` if nothing is unfinished |
 //! | `join(deadline)` | whether everything was done |
-//! | `clear()` | what was in the queue, counted done, for the caller to drop |
-//! | `shut_down(drops)` | the same, if it `drops` |
-//! | `Waited` | |
+//! | `clear()`, `shut_down(drops)` | what was in the queue, counted done, for the caller to drop; the latter if it `drops` |
 
 macro_rules! surface {
     ($queue:ident<T $(: $bound:path)?>) => {
@@ -40,6 +37,7 @@ macro_rules! surface {
             /// # Blocking
             ///
             /// While the queue is full.
+            #[inline]
             pub fn put(&self, value: T) -> Result<(), PutError<T>> {
                 self.core.put(value, Deadline::NEVER)
             }
@@ -131,6 +129,7 @@ macro_rules! surface {
             /// # Blocking
             ///
             /// While the queue is empty.
+            #[inline]
             pub fn get(&self) -> Result<T, GetError> {
                 self.core.get(Deadline::NEVER)
             }
@@ -219,6 +218,7 @@ macro_rules! surface {
             /// # Blocking
             ///
             /// Never.
+            #[inline]
             pub fn task_done(&self) -> Result<(), TooManyTaskDone> {
                 self.core.task_done().ok_or(TooManyTaskDone)
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::engine::{Job, Shared};
 use crate::panics;
@@ -75,11 +75,6 @@ where
         state.result = result;
     }
 
-    /// The state, if it can be had: in a forked child a thread that is not there may hold its lock.
-    fn state(&self) -> Option<MutexGuard<'_, State<F, A, R>>> {
-        if self.shared.is_ours() { Some(self.state.lock()) } else { self.state.try_lock() }
-    }
-
     fn tell(&self) {
         let waker = self.state.lock().waker.take();
         self.done.set();
@@ -138,15 +133,15 @@ where
     D: Audience<R> + 'static,
 {
     fn is_ready(&self) -> bool {
-        self.done.is_set() || !self.shared.is_ours()
+        self.done.is_set()
     }
 
     fn is_successful(&self) -> bool {
-        self.done.is_set() && self.state().is_some_and(|state| matches!(state.result, Some(Ok(_))))
+        self.done.is_set() && matches!(self.state.lock().result, Some(Ok(_)))
     }
 
     fn wait(&self, deadline: Deadline) -> bool {
-        if self.is_ready() {
+        if self.done.is_set() {
             return true;
         }
         if self.shared.employs_this_thread() && !deadline.is_expired() && self.shared.run_here(self) {
@@ -163,8 +158,7 @@ where
     }
 
     fn take(&self) -> Option<Result<R, TaskError>> {
-        let result = self.state().and_then(|mut state| state.result.take());
-        result.or_else(|| (!self.shared.is_ours()).then_some(Err(TaskError::ForeignProcess)))
+        self.state.lock().result.take()
     }
 
     fn cancel(&self) -> bool {
@@ -172,9 +166,6 @@ where
     }
 
     fn watch(&self, waker: &Waker) -> bool {
-        if !self.shared.is_ours() {
-            return false;
-        }
         // As in a wait: this thread may be the only one that could ever run it.
         if self.shared.employs_this_thread() && self.shared.run_here(self) {
             return false;

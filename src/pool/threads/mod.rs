@@ -33,8 +33,6 @@ mod engine;
 mod imap;
 mod job;
 mod mapping;
-mod outcome;
-mod pace;
 mod part;
 mod pool;
 

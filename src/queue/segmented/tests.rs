@@ -21,7 +21,7 @@ fn a_joiner_that_was_called_for_a_moment_before_its_time_misses_no_later_one() {
         let early = scope.spawn(join);
         await_joiners(&core, 1);
         // All is done, the reporter is about to say so, and more is put; somebody begins to wait for that.
-        let first_moment = core.list.task_done().flatten();
+        let first_moment = core.list.last_task_done().flatten();
         assert_eq!(first_moment, Some(1));
         core.try_put(1).unwrap();
         let late = scope.spawn(join);
@@ -31,7 +31,7 @@ fn a_joiner_that_was_called_for_a_moment_before_its_time_misses_no_later_one() {
         let mut calls = Calls::default();
         state.note_all_done(1);
         core.settle(&mut state, &mut calls);
-        let second_moment = core.list.task_done().flatten();
+        let second_moment = core.list.last_task_done().flatten();
         assert!(core.list.put(2, Look::Exactly).is_ok());
         drop(state);
         calls.ring();
@@ -49,7 +49,7 @@ fn a_join_ends_with_the_last_task_though_more_is_put_before_it_is_told() {
     thread::scope(|scope| {
         let joiner = scope.spawn(|| core.join(Deadline::after(PATIENCE)));
         await_joiners(&core, 1);
-        let moment = core.list.task_done().flatten();
+        let moment = core.list.last_task_done().flatten();
         core.try_put(1).unwrap();
         core.tell_joiners(moment.unwrap());
         assert!(joiner.join().unwrap());
