@@ -85,12 +85,18 @@ pub(crate) fn announce() {
 #[cfg(feature = "processes")]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
     let awaited = LISTENER.with(|listener| matches!(*listener.borrow(), Listener::Catch(_)));
-    watched(Watch { awaited, trace: Trace::UnlessOff, seen: None }, f)
+    watched(Watch { awaited, trace: Trace::UnlessOff, seen: None }, f).map_err(Caught::report)
 }
 
 /// Runs `f`, a call of one of this process's threads; a panic becomes a report, with a backtrace where std makes one.
 #[cfg(feature = "threads")]
 pub(crate) fn catch_in_thread<T>(f: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    catch_whole(f).map_err(Caught::report)
+}
+
+/// [`catch_in_thread`] for an `f` whose panics may be somebody else's: the caller decides when it sees one.
+#[cfg(feature = "threads")]
+pub(crate) fn catch_whole<T>(f: impl FnOnce() -> T) -> Result<T, Caught> {
     watched(Watch { awaited: true, trace: Trace::IfOn, seen: None }, f)
 }
 
@@ -132,20 +138,41 @@ fn listen(listener: Listener) -> Listener {
     LISTENER.with(|current| current.replace(listener))
 }
 
-fn watched<T>(watch: Watch, f: impl FnOnce() -> T) -> Result<T, PanicReport> {
+fn watched<T>(watch: Watch, f: impl FnOnce() -> T) -> Result<T, Caught> {
     stand_before_stds_hook();
     let outer = listen(Listener::Catch(watch));
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     let seen = if let Listener::Catch(watch) = listen(outer) { watch.seen } else { None };
-    result.map_err(|payload| {
-        let message = message(&*payload);
+    result.map_err(|payload| Caught { payload, seen })
+}
+
+/// A panic that was caught, and not told to anybody.
+pub(crate) struct Caught {
+    payload: Box<dyn Any + Send>,
+    seen: Option<Seen>,
+}
+
+impl Caught {
+    /// As it travels.
+    pub(crate) fn report(self) -> PanicReport {
+        let message = message(&*self.payload);
         // Its destructor is the user's code, too, and may panic.
-        let _ = ManuallyDrop::new(payload);
-        let (location, backtrace) = seen.map_or_else(Default::default, |seen| {
+        let _ = ManuallyDrop::new(self.payload);
+        let (location, backtrace) = self.seen.map_or_else(Default::default, |seen| {
             (seen.location, seen.backtrace.map(|trace| trace.to_string()).unwrap_or_default())
         });
         PanicReport { message, location, backtrace }
-    })
+    }
+
+    /// Told by the program's panic hook after all, as a panic of this place with the message and the place of the real
+    /// one; and its payload, for the caller to go on with.
+    #[cfg(feature = "threads")]
+    pub(crate) fn into_payload(self) -> Box<dyn Any + Send> {
+        if let Some(Seen { location, .. }) = self.seen {
+            tell(|| panic!("{}, at {location}", message(&*self.payload)));
+        }
+        self.payload
+    }
 }
 
 /// Notes a panic, if it is awaited somewhere; says whether that was all that is to be done now.

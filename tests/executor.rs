@@ -1,13 +1,17 @@
 //! One body of tests for every [`Executor`]: code that is written against the trait may go from threads to processes by
 //! another constructor.
 
+#![cfg(feature = "threads")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crewkit::pool::{AnyExecutor, Executor, MapError, Pool, Task, TaskError, ThreadPool};
+#[cfg(feature = "processes")]
+use crewkit::pool::{AnyExecutor, Pool};
+use crewkit::pool::{Executor, MapError, Task, TaskError, ThreadPool};
 
+#[cfg(feature = "processes")]
 crewkit::enable_test_support!();
 
 const LONG: Duration = Duration::from_secs(60);
@@ -135,6 +139,7 @@ fn terminates(pool: &impl Executor) {
             Ok(result) => assert_eq!(result, n),
             Err(TaskError::PoolClosed) => refused += 1,
             // A process is killed in what it does.
+            #[cfg(feature = "processes")]
             Err(TaskError::WorkerDied { started: true, .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -148,11 +153,13 @@ fn threads_conform() {
 }
 
 #[test]
+#[cfg(feature = "processes")]
 fn processes_conform() {
     conforms(|| Pool::new(2).unwrap());
 }
 
 #[test]
+#[cfg(feature = "processes")]
 fn either_conforms() {
     conforms(|| AnyExecutor::from(ThreadPool::new(2).unwrap()));
     conforms(|| AnyExecutor::from(Pool::new(2).unwrap()));

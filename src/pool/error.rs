@@ -101,7 +101,7 @@ pub enum TaskError {
     BadArgument(String),
     /// The function ran, and its result cannot be serialised or deserialised.
     BadResult(String),
-    /// The pool was inherited by a fork: its workers belong to the parent. The task never began.
+    /// The pool was inherited by a fork: its workers belong to the parent. In this process the task never begins or ends.
     ForeignProcess,
     /// The result was given out by an earlier call.
     Taken,

@@ -5,21 +5,26 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 use super::error::{MapError, TaskError};
+#[cfg(feature = "processes")]
 use super::processes::Pool;
 use super::task::{MapTask, Task};
+#[cfg(feature = "threads")]
+use super::threads::ThreadPool;
 
 /// What may go from one process to another: serde values that own what they have.
 pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 
-/// A pool of whatever kind: [`Pool`], [`ThreadPool`](super::ThreadPool), or one of the two ([`AnyExecutor`]).
+/// A pool of whatever kind: [`Pool`](super::Pool), [`ThreadPool`](super::ThreadPool), or one of the two
+/// ([`AnyExecutor`](super::AnyExecutor)).
 ///
 /// The bounds are those of a pool of processes: functions and closures without captures, arguments and results that can
 /// travel. Code that is written against it goes from threads to processes by another constructor. The calls themselves are
-/// described at [`Pool`].
+/// described at [`Pool`](super::Pool).
 ///
 /// ```
+/// # #[cfg(feature = "threads")] {
 /// use crewkit::pool::{Executor, MapError, ThreadPool};
 ///
 /// fn squares(executor: &impl Executor) -> Result<Vec<u64>, MapError<u64>> {
@@ -27,6 +32,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 /// }
 ///
 /// assert_eq!(squares(&ThreadPool::new(2)?)?, [0, 1, 4, 9, 16]);
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Executor {
@@ -143,6 +149,8 @@ macro_rules! one {
         })*
     };
 }
+#[cfg(all(feature = "processes", feature = "threads"))]
+pub(super) use one;
 
 /// The same for many arguments.
 macro_rules! many {
@@ -159,7 +167,10 @@ macro_rules! many {
         })*
     };
 }
+#[cfg(all(feature = "processes", feature = "threads"))]
+pub(super) use many;
 
+#[cfg(feature = "processes")]
 impl Executor for Pool {
     one! {
         submit(pool, f, argument) -> Task<R> { Pool::submit(pool, f, argument) }
@@ -193,149 +204,39 @@ impl Executor for Pool {
 }
 
 #[cfg(feature = "threads")]
-pub use with_threads::AnyExecutor;
+impl Executor for ThreadPool {
+    one! {
+        submit(pool, f, argument) -> Task<R> { ThreadPool::submit(pool, f, argument) }
+    }
 
-#[cfg(feature = "threads")]
-mod with_threads {
-    use super::{Duration, Executor, MapError, MapTask, Payload, Pool, Task, TaskError};
-    use crate::pool::threads::ThreadPool;
-
-    impl Executor for ThreadPool {
-        one! {
-            submit(pool, f, argument) -> Task<R> { ThreadPool::submit(pool, f, argument) }
+    // The items are read here: the bounds do not say that other threads may have the iterator.
+    many! {
+        map(pool, f, items) -> Result<Vec<R>, MapError<R>> {
+            ThreadPool::map(pool, f, items.into_iter().collect::<Vec<A>>())
         }
-
-        // The items are read here: the bounds do not say that other threads may have the iterator.
-        many! {
-            map(pool, f, items) -> Result<Vec<R>, MapError<R>> {
-                ThreadPool::map(pool, f, items.into_iter().collect::<Vec<A>>())
-            }
-            map_results(pool, f, items) -> Vec<Result<R, TaskError>> {
-                ThreadPool::map_results(pool, f, items.into_iter().collect::<Vec<A>>())
-            }
-            map_async(pool, f, items) -> MapTask<R> { ThreadPool::map_async(pool, f, items) }
-            imap(pool, f, items) -> impl Iterator<Item = Result<R, TaskError>> { ThreadPool::imap(pool, f, items) }
-            imap_unordered(pool, f, items) -> impl Iterator<Item = Result<R, TaskError>> {
-                ThreadPool::imap_unordered(pool, f, items)
-            }
+        map_results(pool, f, items) -> Vec<Result<R, TaskError>> {
+            ThreadPool::map_results(pool, f, items.into_iter().collect::<Vec<A>>())
         }
-
-        fn close(&self) {
-            ThreadPool::close(self);
-        }
-
-        fn join(&self) {
-            ThreadPool::join(self);
-        }
-
-        fn terminate(&self) {
-            ThreadPool::terminate(self);
-        }
-
-        fn shutdown(&self, grace: Duration) -> bool {
-            ThreadPool::shutdown(self, grace)
+        map_async(pool, f, items) -> MapTask<R> { ThreadPool::map_async(pool, f, items) }
+        imap(pool, f, items) -> impl Iterator<Item = Result<R, TaskError>> { ThreadPool::imap(pool, f, items) }
+        imap_unordered(pool, f, items) -> impl Iterator<Item = Result<R, TaskError>> {
+            ThreadPool::imap_unordered(pool, f, items)
         }
     }
 
-    /// Threads or processes, as the program decides while it runs.
-    ///
-    /// ```
-    /// use crewkit::pool::{AnyExecutor, Executor, Pool, ThreadPool};
-    ///
-    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     crewkit::init();
-    ///     let isolated = std::env::args().any(|argument| argument == "--processes");
-    ///     let executor: AnyExecutor = if isolated { Pool::new(2)?.into() } else { ThreadPool::new(2)?.into() };
-    ///     assert_eq!(executor.apply(|n: u64| n + 1, 41)?, 42);
-    ///     Ok(())
-    /// }
-    /// ```
-    #[derive(Debug)]
-    pub enum AnyExecutor {
-        /// In threads of this process.
-        Threads(ThreadPool),
-        /// In processes of their own.
-        Processes(Pool),
+    fn close(&self) {
+        ThreadPool::close(self);
     }
 
-    impl From<ThreadPool> for AnyExecutor {
-        fn from(pool: ThreadPool) -> Self {
-            Self::Threads(pool)
-        }
+    fn join(&self) {
+        ThreadPool::join(self);
     }
 
-    impl From<Pool> for AnyExecutor {
-        fn from(pool: Pool) -> Self {
-            Self::Processes(pool)
-        }
+    fn terminate(&self) {
+        ThreadPool::terminate(self);
     }
 
-    /// Has whichever pool it is do it.
-    macro_rules! either {
-        ($executor:expr, $pool:ident => $call:expr) => {
-            match $executor {
-                AnyExecutor::Threads($pool) => $call,
-                AnyExecutor::Processes($pool) => $call,
-            }
-        };
-    }
-
-    impl Executor for AnyExecutor {
-        one! {
-            submit(executor, f, argument) -> Task<R> { either!(executor, pool => pool.submit(f, argument)) }
-        }
-
-        many! {
-            map(executor, f, items) -> Result<Vec<R>, MapError<R>> { either!(executor, pool => Executor::map(pool, f, items)) }
-            map_results(executor, f, items) -> Vec<Result<R, TaskError>> {
-                either!(executor, pool => Executor::map_results(pool, f, items))
-            }
-            map_async(executor, f, items) -> MapTask<R> { either!(executor, pool => pool.map_async(f, items)) }
-            imap(executor, f, items) -> impl Iterator<Item = Result<R, TaskError>> {
-                match executor {
-                    AnyExecutor::Threads(pool) => Either::Left(pool.imap(f, items)),
-                    AnyExecutor::Processes(pool) => Either::Right(pool.imap(f, items)),
-                }
-            }
-            imap_unordered(executor, f, items) -> impl Iterator<Item = Result<R, TaskError>> {
-                match executor {
-                    AnyExecutor::Threads(pool) => Either::Left(pool.imap_unordered(f, items)),
-                    AnyExecutor::Processes(pool) => Either::Right(pool.imap_unordered(f, items)),
-                }
-            }
-        }
-
-        fn close(&self) {
-            either!(self, pool => pool.close());
-        }
-
-        fn join(&self) {
-            either!(self, pool => pool.join());
-        }
-
-        fn terminate(&self) {
-            either!(self, pool => pool.terminate());
-        }
-
-        fn shutdown(&self, grace: Duration) -> bool {
-            either!(self, pool => pool.shutdown(grace))
-        }
-    }
-
-    /// One of two iterators.
-    enum Either<L, R> {
-        Left(L),
-        Right(R),
-    }
-
-    impl<T, L: Iterator<Item = T>, R: Iterator<Item = T>> Iterator for Either<L, R> {
-        type Item = T;
-
-        fn next(&mut self) -> Option<T> {
-            match self {
-                Self::Left(items) => items.next(),
-                Self::Right(items) => items.next(),
-            }
-        }
+    fn shutdown(&self, grace: Duration) -> bool {
+        ThreadPool::shutdown(self, grace)
     }
 }

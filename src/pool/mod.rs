@@ -16,8 +16,9 @@
 //!
 //! A call that fails does so alone, and [`TaskError`] says whether it may have run.
 
+#[cfg(all(feature = "processes", feature = "threads"))]
+mod any;
 mod error;
-#[cfg(feature = "processes")]
 mod executor;
 mod in_order;
 #[cfg(feature = "processes")]
@@ -26,10 +27,9 @@ mod task;
 #[cfg(feature = "threads")]
 mod threads;
 
-pub use error::{MapError, PoolError, TaskError};
 #[cfg(all(feature = "processes", feature = "threads"))]
-pub use executor::AnyExecutor;
-#[cfg(feature = "processes")]
+pub use any::AnyExecutor;
+pub use error::{MapError, PoolError, TaskError};
 pub use executor::{Executor, Payload};
 #[cfg(feature = "processes")]
 pub use processes::{Builder, Call, Imap, ImapUnordered, Indexed, Pool, Stats, Worker, attempt};

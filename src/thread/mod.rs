@@ -31,6 +31,7 @@
 //! Threads started elsewhere, as by std, are nobody's here until they call [`current`]. From then until their end they
 //! are listed, as daemons.
 
+mod agenda;
 mod exit;
 mod handle;
 mod local;

@@ -5,16 +5,10 @@
 //! one costs no wake-up, and no callback delays another timer, however long it runs or however it ends. A thread for
 //! each timer, as in Python, was measured against it: `README.md` beside this file has the figures.
 //!
-//! **Fire or cancel.** Whoever takes the entry out of the map, under its mutex, has the timer: the canceller, who then
-//! ends the timer as if it had run, or the thread that serves, which starts it. There is no third state, so a cancelled
-//! timer never fires. Which of the two it was is noted and read under the same mutex, so all cancellers are told the
-//! same.
-//!
-//! **No wake-up is lost.** The serving thread clears `wake` before it looks at the map, and a starter sets it after it
-//! has put its entry there: either the look finds the entry, or the wait ends at once. Whether somebody serves is decided
-//! under the mutex, by the starter and by the server that ends, so there is always exactly one while the map has entries.
+//! Who has a timer, the thread that serves or who cancels it, and that no wake-up is lost, is the affair of `agenda.rs`.
 
 use super::Builder;
+use super::agenda::{Agenda, Look, State};
 use super::handle::{Run, Thread};
 use super::panics::{Cause, Panicked, report};
 use super::record::ThreadRef;
@@ -23,9 +17,8 @@ use crate::panics::tell;
 use crate::primitive::Mutex;
 use crate::sync::Event;
 use crate::sys::clock::later;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
@@ -36,15 +29,7 @@ const LINGER: Duration = Duration::from_millis(100);
 type Key = (Instant, u64);
 
 /// The timers of one process.
-pub(super) struct Schedule {
-    state: Mutex<State>,
-    wake: Event,
-}
-
-struct State {
-    waiting: BTreeMap<Key, Waiting>,
-    is_served: bool,
-}
+pub(super) struct Schedule(Agenda<Key, Waiting>);
 
 struct Waiting {
     run: Run<()>,
@@ -54,60 +39,33 @@ struct Waiting {
 
 impl Schedule {
     pub(super) const fn new() -> Self {
-        Self { state: Mutex::new(State { waiting: BTreeMap::new(), is_served: false }), wake: Event::new() }
+        Self(Agenda::of(Mutex::new(State::new()), Event::new()))
     }
 
     fn add(&'static self, key: Key, waiting: Waiting) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if !state.is_served {
-            // Under the mutex: until it is known to serve, nobody may rely on it.
-            thread::Builder::new().name("crewkit-timers".to_owned()).spawn(move || self.serve())?;
-            state.is_served = true;
-        }
-        let is_first = state.waiting.first_key_value().is_none_or(|(first, _)| key < *first);
-        state.waiting.insert(key, waiting);
-        drop(state);
-        if is_first {
-            self.wake.set();
-        }
-        Ok(())
-    }
-
-    /// Takes a timer from the map, and notes in `cancelled` that it has been; whether it has, now or before.
-    fn cancel(&self, key: &Key, cancelled: &AtomicBool) -> (Option<Waiting>, bool) {
-        let mut state = self.state.lock();
-        let taken = state.waiting.remove(key);
-        // Relaxed: the mutex orders it.
-        let before = cancelled.fetch_or(taken.is_some(), Ordering::Relaxed);
-        let is_cancelled = before || taken.is_some();
-        (taken, is_cancelled)
+        let serve = || thread::Builder::new().name("crewkit-timers".to_owned()).spawn(move || self.serve()).map(drop);
+        self.0.add(key, waiting, serve)
     }
 
     fn serve(&self) {
         let mut idle_since = None;
         loop {
-            self.wake.clear();
             let now = Instant::now();
-            let mut state = self.state.lock();
-            let due = state.waiting.first_entry().filter(|first| first.key().0 <= now).map(|first| first.remove());
-            if let Some(due) = due {
-                drop(state);
-                due.fire();
-                continue;
-            }
-            let pause = match state.waiting.first_key_value() {
-                Some(((at, _), _)) => {
+            let pause = match self.0.look(|(at, _)| *at <= now) {
+                Look::Due(due) => {
+                    due.fire();
+                    continue;
+                }
+                Look::Later((at, _)) => {
                     idle_since = None;
                     at.saturating_duration_since(now)
                 }
-                None => LINGER.saturating_sub(now.saturating_duration_since(*idle_since.get_or_insert(now))),
+                Look::Nothing => LINGER.saturating_sub(now.saturating_duration_since(*idle_since.get_or_insert(now))),
             };
-            if pause.is_zero() {
-                state.is_served = false;
+            if pause.is_zero() && self.0.leave() {
                 return;
             }
-            drop(state);
-            self.wake.wait_timeout(pause);
+            self.0.wake.wait_timeout(pause);
         }
     }
 }
@@ -196,7 +154,7 @@ impl Timer {
         if !record.is_of_this_process() {
             return true;
         }
-        let (taken, is_cancelled) = registry().timers.cancel(&self.key, &self.cancelled);
+        let (taken, is_cancelled) = registry().timers.0.cancel(&self.key, &self.cancelled);
         if let Some(Waiting { run, f, .. }) = taken {
             // Before anybody who waits goes on, as at the end of a thread. Its destructor is the user's.
             tell(|| drop(f));

@@ -45,20 +45,24 @@ impl<T> Watched<'_, T> {
     /// Waits until the thread sleeps in the kernel, as it does in a blocking call, or has ended, as it may if the call
     /// is a timed one.
     pub(crate) fn until_asleep(&self) {
-        let begin = Instant::now();
-        loop {
-            let Ok(stat) = fs::read_to_string(&self.stat) else { return };
-            let (_, after_name) = stat.rsplit_once(") ").expect("proc(5): the name stands in brackets");
-            if after_name.starts_with('S') {
-                return;
-            }
-            assert!(begin.elapsed() < PATIENCE, "the thread does not block: {stat}");
-            thread::yield_now();
-        }
+        until_asleep(&self.stat);
     }
 
     /// The thread's result.
     pub(crate) fn join(self) -> T {
         self.handle.join().expect("the thread does not panic")
+    }
+}
+
+/// Waits until the thread whose `/proc/…/stat` this is sleeps in the kernel, or has ended.
+pub(crate) fn until_asleep(stat: &str) {
+    let begin = Instant::now();
+    while let Ok(stat) = fs::read_to_string(stat) {
+        let (_, after_name) = stat.rsplit_once(") ").expect("proc(5): the name stands in brackets");
+        if after_name.starts_with('S') {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the thread does not block: {stat}");
+        thread::yield_now();
     }
 }

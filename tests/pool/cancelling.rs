@@ -1,14 +1,16 @@
 //! Cancelling: exact, wherever the task is.
 
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use crewkit::ipc::Fd;
 use crewkit::pool::{Pool, Task, TaskError};
 
-use crate::support::{begin_and_stay, hear, in_company, in_time, say, sigkill, sigstop};
+use crate::asleep;
+use crate::support::{alone, begin_and_stay, hear, in_company, in_time, say, sigkill, sigstop};
 
 #[test]
 fn what_has_not_begun_can_be_cancelled_and_never_runs() {
@@ -97,7 +99,7 @@ fn a_task_that_waits_behind_a_long_one_goes_to_whoever_is_free() {
 
 #[test]
 fn a_pool_that_is_joined_ends_although_a_worker_hangs_when_the_last_work_is_withdrawn() {
-    let _company = in_company();
+    let _alone = alone();
     type Withdraw = fn(&Pool, &dyn Fn());
     let ways: [Withdraw; 2] = [
         |pool, join| {
@@ -123,11 +125,21 @@ fn a_pool_that_is_joined_ends_although_a_worker_hangs_when_the_last_work_is_with
             sigstop(pool.workers()[0].pid);
             thread::scope(|scope| {
                 withdraw(&pool, &|| {
-                    scope.spawn(|| pool.join());
-                    // Until the loop sleeps, and has no deadline.
-                    thread::sleep(Duration::from_millis(100));
+                    // It sleeps when it has told the loop, which sleeps when it has seen what for.
+                    asleep::spawn(scope, || pool.join()).until_asleep();
+                    asleep::until_asleep(&stat_of_the_loop());
                 });
             });
         });
     }
+}
+
+/// Where the kernel shows the state of the loop's thread, in a process with one pool.
+fn stat_of_the_loop() -> String {
+    let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+    // Any of them may end meanwhile.
+    let is_loop = |thread: &PathBuf| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "crewkit-pool\n");
+    let loops: Vec<PathBuf> = threads.filter(is_loop).collect();
+    let [one] = &loops[..] else { panic!("{loops:?}") };
+    one.join("stat").display().to_string()
 }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
+#[path = "../asleep/mod.rs"]
+#[expect(dead_code, reason = "shared with tests that also use the rest of it")]
+mod asleep;
 mod basics;
 mod cancelling;
 mod deaths;

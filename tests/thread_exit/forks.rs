@@ -4,6 +4,7 @@
 //! for its own locks, and no other is held at that moment: the other threads sleep.
 
 use crate::{Case, case, until_main_ends};
+use crewkit::pool::{TaskError, ThreadPool, ThreadStats};
 use crewkit::sync::Event;
 use crewkit::thread::{self, Cause, Local, Timer};
 use std::cell::Cell;
@@ -24,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(th15_a_childs_main_thread_keeps_its_values, |seen| seen.is(0, "callback 7\nparent dropped\n")),
     case!(th15_a_number_alone_is_kept_too, |seen| seen.is(0, "same\n")),
     case!(th15_timers_stay_in_the_parent, |seen| seen.is(0, "child's\nparent's\n")),
+    case!(a_pools_threads_stay_in_the_parent, |seen| seen.is(0, "parent\n")),
 ];
 
 /// Forks; the child runs `body` and leaves like a program, or with an assertion's code. The parent waits for it, and for a
@@ -205,4 +207,42 @@ fn th15_a_number_alone_is_kept_too() {
         });
     });
     foreign.join().expect("no panic");
+}
+
+fn a_pools_threads_stay_in_the_parent() {
+    const FOREIGN: TaskError = TaskError::ForeignProcess;
+    let pool = ThreadPool::new(2).expect("a pool");
+    let (done, begun) = (pool.submit(|n: u64| n, 1), Arc::new(Event::new()));
+    done.wait();
+    let (hold, held) = mpsc::channel::<()>();
+    let tell = Arc::clone(&begun);
+    let running = pool.submit(
+        move |()| {
+            tell.set();
+            held.recv().is_err()
+        },
+        (),
+    );
+    begun.wait();
+    let mut all = Some((pool, done, running));
+    fork(|| {
+        let (pool, done, mut running) = all.take().expect("not taken yet");
+        assert_eq!(done.get(), Ok(1), "it was there before");
+        assert!(!running.cancel() && running.is_ready() && !running.is_successful());
+        assert_eq!(running.get_timeout(Duration::ZERO), Some(Err(FOREIGN)));
+        assert_eq!(pool.apply(|n: u64| n, 1), Err(FOREIGN));
+        let error = pool.map(|n: u64| n, 0..3).expect_err("nobody is there to do it");
+        assert_eq!((error.error, error.results), (FOREIGN, vec![None; 3]));
+        assert_eq!(pool.map_async(|n: u64| n, 0..3).get().expect_err("nobody").error, FOREIGN);
+        assert_eq!(pool.imap(|n: u64| n, 0..).next(), Some(Err(FOREIGN)));
+        assert!(pool.resize(1).is_err() && !pool.shutdown(Duration::MAX));
+        assert_eq!(pool.stats(), ThreadStats::default());
+        pool.terminate();
+        pool.join();
+    });
+    drop(hold);
+    let (pool, _, running) = all.expect("the child took its own");
+    assert_eq!(running.get(), Ok(true));
+    pool.join();
+    println!("parent");
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::engine::Shared;
 use super::imap::{Feed, ThreadImap, ThreadImapUnordered};
 use super::job::{Audience, Call};
-use super::mapping::{self, Outcome, Terms};
+use super::mapping::{self, Terms};
+use super::outcome::Outcome;
+use super::pace::Short;
 use super::pool::ThreadPool;
 use crate::pool::error::{MapError, TaskError};
 use crate::pool::task::{MapTask, Pending, Task};
@@ -58,7 +60,7 @@ impl<'p> ThreadCall<'p> {
     }
 
     fn terms(&self) -> Terms<'static> {
-        Terms { chunksize: self.chunksize, begin_by: self.begin_by(), cancelled: None }
+        Terms { chunksize: self.chunksize, short: Short::default(), begin_by: self.begin_by(), cancelled: None }
     }
 
     /// [`ThreadPool::apply`].

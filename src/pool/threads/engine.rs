@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io;
 use std::mem;
 use std::ptr;
 use std::sync::Arc;
@@ -14,9 +15,14 @@ use super::builder::Recipe;
 use crate::panics;
 use crate::pool::error::{PoolError, TaskError};
 use crate::sync::Event;
+use crate::sys::generation;
 
 /// Something to be done by a worker, once.
 pub(super) trait Job: Send + Sync {
+    /// It will stand in the queue `times` times more; how often it is to. Called with the desk's lock held.
+    fn queued(&self, times: usize) -> usize {
+        times
+    }
     /// Takes it out of waiting; true for one caller only, who then runs or refuses it. Called with the desk's lock held.
     fn claim(&self) -> bool;
     /// Whether nobody has claimed it.
@@ -29,6 +35,8 @@ pub(super) trait Job: Send + Sync {
 
 /// What the pool's handle, its tasks and its threads share.
 pub(super) struct Shared {
+    /// The process that has the threads, of a line of forks.
+    generation: u32,
     desk: Mutex<Desk>,
     recipe: Recipe,
     /// Whether the stage is `Ended`, for a look without the lock.
@@ -112,6 +120,7 @@ impl Shared {
             shift: 0,
         };
         let shared = Arc::new(Self {
+            generation: generation::current(),
             desk: Mutex::new(desk),
             recipe,
             ended: AtomicBool::new(false),
@@ -123,10 +132,18 @@ impl Shared {
         Ok(shared)
     }
 
+    /// False in a forked child: there are no threads there, and whatever lock one of them held is held for ever.
+    pub(super) fn is_ours(&self) -> bool {
+        self.generation == generation::current()
+    }
+
     /// Gives the work to a new crew of so many threads; those of the old one leave when they are done with their jobs.
     pub(super) fn resize(self: &Arc<Self>, workers: usize) -> Result<(), PoolError> {
         if workers == 0 {
             return Err(PoolError::NoWorkers);
+        }
+        if !self.is_ours() {
+            return Err(io::Error::other(TaskError::ForeignProcess).into());
         }
         let (crew, threads) = self.recipe.hire(self, workers)?;
         let crew = Arc::new(crew);
@@ -154,6 +171,9 @@ impl Shared {
     ///
     /// A closed pool takes what comes from its own jobs, since it does what it has, and that is part of it.
     pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Job>, times: usize) -> Result<(), TaskError> {
+        if !self.is_ours() {
+            return Err(TaskError::ForeignProcess);
+        }
         let mut desk = self.desk.lock();
         match &desk.stage {
             Stage::Open => {}
@@ -162,6 +182,7 @@ impl Shared {
             Stage::Closed => return Err(TaskError::PoolClosed),
             Stage::Ended(why) => return Err(why.clone()),
         }
+        let times = job.queued(times);
         desk.queue.extend(std::iter::repeat_n(job, times));
         desk.waiting += times;
         let tickets = desk.waiting.saturating_sub(desk.tickets);
@@ -211,7 +232,7 @@ impl Shared {
 
     /// Whether the calling thread is one of the pool's workers.
     pub(super) fn employs_this_thread(&self) -> bool {
-        EMPLOYER.get() == ptr::from_ref(self)
+        EMPLOYER.get() == ptr::from_ref(self) && self.is_ours()
     }
 
     /// Makes the calling thread a worker, until it ends.
@@ -238,6 +259,9 @@ impl Shared {
 
     /// Refuses a job that has not begun; whether that was so.
     pub(super) fn cancel(&self, job: &dyn Job, why: TaskError) -> bool {
+        if !self.is_ours() {
+            return false;
+        }
         let desk = self.desk.lock();
         if !job.claim() {
             return false;
@@ -360,69 +384,11 @@ impl Shared {
         Census { workers, queued: desk.waiting, running: desk.running, completed: desk.completed }
     }
 
-    /// How many threads there are.
+    /// How many threads there are, or at least 1: then nothing will be done.
     pub(super) fn workers(&self) -> usize {
-        self.desk.lock().workers
+        if self.is_ours() { self.desk.lock().workers } else { 1 }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-    use crate::pool::{Task, ThreadPool};
-
-    /// A part that was closed a moment ago, before its owner has told the desk of the place that is void.
-    struct Closed;
-
-    impl Job for Closed {
-        fn claim(&self) -> bool {
-            false
-        }
-
-        fn is_waiting(&self) -> bool {
-            false
-        }
-
-        fn run(&self) {
-            unreachable!("nobody could claim it");
-        }
-
-        fn refuse(&self, _: TaskError) {
-            unreachable!("nobody could claim it");
-        }
-    }
-
-    #[test]
-    fn a_place_that_is_given_back_after_the_end_is_counted_once() {
-        let pool = ThreadPool::new(1).unwrap();
-        let shared = pool.shared();
-        shared.submit(Arc::new(Closed), 1).unwrap();
-        shared.end(TaskError::PoolClosed);
-        assert!(!shared.over.is_set());
-        shared.withdrawn(1).tell();
-        assert!(shared.over.is_set());
-        assert_eq!(pool.stats().queued, 0);
-        pool.join();
-    }
-
-    #[test]
-    fn jobs_that_are_cancelled_in_any_order_do_not_pile_up() {
-        let pool = ThreadPool::new(1).unwrap();
-        let (go, wait) = channel::<()>();
-        let held = pool.submit(move |()| wait.recv().is_err(), ());
-        // The youngest one always waits.
-        let mut before: Option<Task<()>> = None;
-        for _ in 0..10_000 {
-            let task = pool.submit(|()| (), ());
-            assert!(before.replace(task).is_none_or(|task| task.cancel()));
-        }
-        let desk = pool.shared().desk.lock();
-        assert_eq!(desk.waiting, 1 + usize::from(desk.running == 0));
-        assert!(desk.queue.len() <= 2 * desk.waiting + SPARE_PLACES, "{}", desk.queue.len());
-        drop(desk);
-        drop(go);
-        assert_eq!((held.get(), before.map(Task::get)), (Ok(true), Some(Ok(()))));
-    }
-}
+mod tests;

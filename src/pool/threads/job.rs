@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::engine::{Job, Shared};
 use crate::panics;
@@ -75,6 +75,11 @@ where
         state.result = result;
     }
 
+    /// The state, if it can be had: in a forked child a thread that is not there may hold its lock.
+    fn state(&self) -> Option<MutexGuard<'_, State<F, A, R>>> {
+        if self.shared.is_ours() { Some(self.state.lock()) } else { self.state.try_lock() }
+    }
+
     fn tell(&self) {
         let waker = self.state.lock().waker.take();
         self.done.set();
@@ -133,15 +138,15 @@ where
     D: Audience<R> + 'static,
 {
     fn is_ready(&self) -> bool {
-        self.done.is_set()
+        self.done.is_set() || !self.shared.is_ours()
     }
 
     fn is_successful(&self) -> bool {
-        self.done.is_set() && matches!(self.state.lock().result, Some(Ok(_)))
+        self.done.is_set() && self.state().is_some_and(|state| matches!(state.result, Some(Ok(_))))
     }
 
     fn wait(&self, deadline: Deadline) -> bool {
-        if self.done.is_set() {
+        if self.is_ready() {
             return true;
         }
         if self.shared.employs_this_thread() && !deadline.is_expired() && self.shared.run_here(self) {
@@ -158,7 +163,8 @@ where
     }
 
     fn take(&self) -> Option<Result<R, TaskError>> {
-        self.state.lock().result.take()
+        let result = self.state().and_then(|mut state| state.result.take());
+        result.or_else(|| (!self.shared.is_ours()).then_some(Err(TaskError::ForeignProcess)))
     }
 
     fn cancel(&self) -> bool {
@@ -166,6 +172,9 @@ where
     }
 
     fn watch(&self, waker: &Waker) -> bool {
+        if !self.shared.is_ours() {
+            return false;
+        }
         // As in a wait: this thread may be the only one that could ever run it.
         if self.shared.employs_this_thread() && self.shared.run_here(self) {
             return false;

@@ -33,6 +33,8 @@ mod engine;
 mod imap;
 mod job;
 mod mapping;
+mod outcome;
+mod pace;
 mod part;
 mod pool;
 

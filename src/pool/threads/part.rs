@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A map lends its function, its items and the place for its results to other threads. Unlike with rayon's `scope`, its
-//! owner need not wait for workers that have not come yet: it closes the part, and they find it so.
+//! owner need not wait for workers that have not come yet: it closes the part, and they find it so. A worker may leave
+//! before all is done, when others do without it, and is called in again when they do not.
 //!
 //! # Safety
 //!
@@ -16,7 +17,8 @@
 
 #![expect(unsafe_code, reason = "what a caller lends is used by other threads while it waits")]
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -25,7 +27,8 @@ use crate::pool::error::TaskError;
 use crate::sync::Event;
 
 /// The part, as the pool's queue has it.
-struct Part {
+pub(super) struct Part {
+    me: Weak<Self>,
     shared: Arc<Shared>,
     gate: Mutex<Gate>,
     /// Set when the gate is closed and nobody is inside.
@@ -37,15 +40,25 @@ struct Gate {
     /// Places in the pool's queue that nobody has claimed.
     places: usize,
     inside: usize,
+    /// Workers that left before all was done.
+    away: usize,
     closed: bool,
     refused: Option<TaskError>,
+}
+
+/// What a worker has done in a part.
+pub(super) struct Shift {
+    /// How many calls it made.
+    pub(super) calls: u64,
+    /// Whether nothing is left to be begun by anybody.
+    pub(super) over: bool,
 }
 
 /// A `&B` that has lost its type and its lifetime.
 #[derive(Clone, Copy)]
 struct Body {
     data: *const (),
-    call: unsafe fn(*const ()) -> u64,
+    call: unsafe fn(*const (), &Part) -> Shift,
 }
 
 // SAFETY: `Body::of` makes it from a shared reference to a `Sync` body.
@@ -54,27 +67,36 @@ unsafe impl Send for Body {}
 unsafe impl Sync for Body {}
 
 impl Body {
-    fn of<B: Fn() -> u64 + Sync>(body: &B) -> Self {
+    fn of<B: Fn(&Part) -> Shift + Sync>(body: &B) -> Self {
         /// Calls a body of this type.
         ///
         /// # Safety
         ///
         /// `data` was made from a `&B` that is still valid.
-        unsafe fn call<B: Fn() -> u64>(data: *const ()) -> u64 {
+        unsafe fn call<B: Fn(&Part) -> Shift>(data: *const (), part: &Part) -> Shift {
             // SAFETY: the caller's promise.
             let body = unsafe { &*data.cast::<B>() };
-            body()
+            body(part)
         }
         Self { data: std::ptr::from_ref(body).cast(), call: call::<B> }
     }
 }
 
 impl Part {
+    /// Has those come back who left before all was done, if any have.
+    pub(super) fn call_in(&self) {
+        let away = mem::take(&mut self.gate.lock().away);
+        if let (1.., Some(part)) = (away, self.me.upgrade()) {
+            // If the pool has ended, nothing more is to be done by anybody.
+            let _ended = self.shared.submit(part, away);
+        }
+    }
+
     /// Closes the gate, so that nobody begins any more.
     fn close(&self) {
         let mut gate = self.gate.lock();
         gate.closed = true;
-        let places = std::mem::take(&mut gate.places);
+        let places = mem::take(&mut gate.places);
         let empty = gate.inside == 0;
         drop(gate);
         if places > 0 {
@@ -86,10 +108,11 @@ impl Part {
         }
     }
 
-    /// Leaves, and says whether that was the last of all who could ever come.
-    fn leave(&self) {
+    /// Leaves, and tells if that was the last of all who could ever come.
+    fn leave(&self, for_good: bool) {
         let mut gate = self.gate.lock();
         gate.inside -= 1;
+        gate.away += usize::from(!for_good);
         let last = gate.closed && gate.inside == 0;
         drop(gate);
         if last {
@@ -99,6 +122,13 @@ impl Part {
 }
 
 impl Job for Part {
+    fn queued(&self, times: usize) -> usize {
+        let mut gate = self.gate.lock();
+        let times = if gate.closed { 0 } else { times };
+        gate.places += times;
+        times
+    }
+
     fn claim(&self) -> bool {
         let mut gate = self.gate.lock();
         if gate.places == 0 {
@@ -115,18 +145,23 @@ impl Job for Part {
 
     fn run(&self) {
         /// Leaves, whatever happens.
-        struct Inside<'a>(&'a Part);
+        struct Inside<'a> {
+            part: &'a Part,
+            over: bool,
+        }
         impl Drop for Inside<'_> {
             fn drop(&mut self) {
-                // Whoever comes out has found nothing more to do, so there is nothing to begin for others, either.
-                self.0.close();
-                self.0.leave();
+                if self.over {
+                    self.part.close();
+                }
+                self.part.leave(self.over);
             }
         }
-        let inside = Inside(self);
+        let mut inside = Inside { part: self, over: true };
         // SAFETY: 1: this claimant has not left.
-        let calls = unsafe { (self.body.call)(self.body.data) };
-        let over = self.shared.ended(calls);
+        let shift = unsafe { (self.body.call)(self.body.data, self) };
+        let over = self.shared.ended(shift.calls);
+        inside.over = shift.over;
         drop(inside);
         over.tell();
     }
@@ -136,7 +171,7 @@ impl Job for Part {
         gate.refused = Some(why);
         gate.closed |= gate.places == 0;
         drop(gate);
-        self.leave();
+        self.leave(true);
     }
 }
 
@@ -153,15 +188,19 @@ impl Drop for Lent {
 /// Has up to `helpers` workers run `body`, and runs it here, too, if this thread is one of the pool's; until all who began
 /// it have come out. An error: the pool did not let everybody begin who should have, and why not.
 ///
-/// The body answers how many calls it made. It may be begun at any time while anybody is in it, so each must go on until
-/// there is nothing to be done by others, either.
-pub(super) fn lend<B: Fn() -> u64 + Sync>(shared: &Arc<Shared>, helpers: usize, body: &B) -> Result<(), TaskError> {
+/// The body may be begun at any time while anybody is in it, and somebody must stay in it until there is nothing to be
+/// done by others, either. It can have those who left earlier [called in](Part::call_in).
+pub(super) fn lend<B: Fn(&Part) -> Shift + Sync>(
+    shared: &Arc<Shared>,
+    helpers: usize,
+    body: &B,
+) -> Result<(), TaskError> {
     let here = shared.employs_this_thread();
-    let gate = Gate { places: helpers, inside: 0, closed: false, refused: None };
+    let gate = Gate { places: 0, inside: 0, away: 0, closed: false, refused: None };
     let (shared, body) = (Arc::clone(shared), Body::of(body));
-    let part = Arc::new(Part { shared, gate: Mutex::new(gate), left: Event::new(), body });
+    let part = Arc::new_cyclic(|me| Part { me: me.clone(), shared, gate: Mutex::new(gate), left: Event::new(), body });
     let lent = Lent(Arc::clone(&part));
-    part.shared.submit(Arc::clone(&part) as Arc<dyn Job>, helpers).inspect_err(|_| part.gate.lock().places = 0)?;
+    part.shared.submit(Arc::clone(&part) as Arc<dyn Job>, helpers)?;
     if here {
         part.gate.lock().inside += 1;
         part.shared.begun_here();

@@ -21,7 +21,23 @@ use crate::pool::task::{MapTask, Task};
 ///
 /// A thread cannot be killed. Where a pool of processes kills, this one lets go: [`terminate`](Self::terminate) and
 /// dropping the pool refuse what has not begun, and what has begun runs to its end. Like threads of std, the workers of a
-/// pool that was not [`join`](Self::join)ed end with the process, wherever they are.
+/// pool that was not [`join`](Self::join)ed end with the process, wherever they are. In a forked child there are none: calls
+/// and tasks end with [`TaskError::ForeignProcess`] there.
+///
+/// Nor can a task be told to stop that does not ask, so [`Task`] has no `cancel_running`. What it should look at, and what
+/// is to be done at its end, its closure can capture:
+///
+/// ```
+/// # use crewkit::{pool::ThreadPool, sync::Event};
+/// # use std::sync::Arc;
+/// # let pool = ThreadPool::new(1).unwrap();
+/// let stop = Arc::new(Event::new());
+/// let asked = Arc::clone(&stop);
+/// let rounds = move |()| (0_u64..).find(|_| asked.is_set());
+/// let task = pool.submit(rounds, ());
+/// stop.set();
+/// assert!(task.get().unwrap().is_some());
+/// ```
 ///
 /// The same calls for functions without captures are in [`Executor`](crate::pool::Executor), for code that works with
 /// processes, too.
@@ -105,7 +121,9 @@ impl ThreadPool {
     /// Calls `f` with each item and gives all results in the order of the items (Python's `map`). The workers take items
     /// from the iterator themselves, in chunks that adapt to what an item costs.
     ///
-    /// `f` and the items may borrow from the caller. In a task of the pool itself the calling worker takes part.
+    /// `f` and the items may borrow from the caller. In a task of the pool itself the calling worker takes part. Items that
+    /// cost nearly nothing may all be done by one worker. So none should wait for another one, unless a
+    /// [chunksize](ThreadCall::chunksize) of 1 gives each a worker.
     ///
     /// # Errors
     ///
@@ -226,7 +244,9 @@ impl ThreadPool {
     ///
     /// Never.
     pub fn close(&self) {
-        self.shared.close();
+        if self.shared.is_ours() {
+            self.shared.close();
+        }
     }
 
     /// Closes the pool and waits until all its work is done and its threads have ended (Python's `join`, which demands
@@ -237,7 +257,7 @@ impl ThreadPool {
     /// Until then. A task of the pool itself cannot wait for its own end: there it only closes.
     pub fn join(&self) {
         self.close();
-        if !self.shared.employs_this_thread() {
+        if self.shared.is_ours() && !self.shared.employs_this_thread() {
             self.shared.over().wait();
             self.shared.dismiss();
             self.shared.join_threads();
@@ -251,7 +271,9 @@ impl ThreadPool {
     ///
     /// Never; [`join`](Self::join) waits.
     pub fn terminate(&self) {
-        self.shared.end(TaskError::PoolClosed);
+        if self.shared.is_ours() {
+            self.shared.end(TaskError::PoolClosed);
+        }
     }
 
     /// Closes the pool, gives its work `grace` to be done, and terminates it. True: everything was done, and the threads
@@ -263,7 +285,8 @@ impl ThreadPool {
     /// does not wait, and is always too early.
     pub fn shutdown(&self, grace: Duration) -> bool {
         self.close();
-        let done = !self.shared.employs_this_thread() && self.shared.over().wait_timeout(grace);
+        let done =
+            self.shared.is_ours() && !self.shared.employs_this_thread() && self.shared.over().wait_timeout(grace);
         if done {
             self.join();
         } else {
@@ -275,6 +298,9 @@ impl ThreadPool {
     /// What the pool has done and has to do.
     #[must_use]
     pub fn stats(&self) -> ThreadStats {
+        if !self.shared.is_ours() {
+            return ThreadStats::default();
+        }
         let census = self.shared.census();
         ThreadStats {
             workers: census.workers,
@@ -287,8 +313,10 @@ impl ThreadPool {
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        self.terminate();
-        self.shared.dismiss();
+        if self.shared.is_ours() {
+            self.terminate();
+            self.shared.dismiss();
+        }
     }
 }
 
