@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-gates=(fmt tidy clippy docs package properties sanitizers loom crash test-one-cpu)
+gates=(fmt tidy clippy docs package properties sanitizers panic-abort loom crash test-one-cpu)
 last=test
 
 table=$(printf '%-14s %7s  %s' gate seconds result)

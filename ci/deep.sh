@@ -13,6 +13,8 @@ CREWKIT_KILL_POINTS=all ci/crash.sh
 echo "deep: the models with one interruption more"
 LOOM_MAX_PREEMPTIONS=5 ci/loom.sh
 
+ci/valgrind.sh
+
 echo "deep: the tests and the stress programs ten times over, to find what fails now and then"
 for _ in $(seq 10); do
     ci/test.sh --quiet --lib --tests

@@ -228,6 +228,7 @@ fn whoever_delegates_runs() {
     }));
     outer.replace(Some(generator.clone()));
     assert_eq!(generator.send(()).unwrap(), Step::Yield(1));
+    assert_eq!(generator.send(()).unwrap(), Step::Return(()), "and holds itself no longer");
 }
 
 #[test]

@@ -4,15 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::iter::FusedIterator;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use crewkit::coroutine::{Coroutine, GenError, Generator, Interrupt, LightGenerator, LightYielder, State, Step};
 
 /// A body that yields its first value, what it is sent, and the text of errors that are thrown in, until it is closed.
-async fn patient(y: &mut LightYielder<String, i32>, first: i32) -> Result<&'static str, Interrupt> {
+async fn patient(y: &mut LightYielder<'_, String, i32>, first: i32) -> Result<&'static str, Interrupt> {
     let mut next = first.to_string();
     loop {
         next = match y.yield_(next).await {
@@ -49,7 +49,7 @@ fn one_that_has_not_begun_never_does() {
     let ran = Rc::new(Cell::new(false));
     let make = || {
         let ran = Rc::clone(&ran);
-        LightGenerator::new(async move |y: &mut LightYielder<i32>, ()| {
+        LightGenerator::new(async move |y: &mut LightYielder<'_, i32>, ()| {
             ran.set(true);
             y.yield_(1).await
         })
@@ -287,4 +287,63 @@ fn hundred_thousand_fit_into_little_memory() {
     // The handles; what they own is measured by the benchmark.
     assert!(size_of_val(&many[..]) <= 100_000 * 40);
     assert_eq!(many.into_iter().map(|mut generator| generator.next().unwrap()).sum::<usize>(), (1..=100_000).sum());
+}
+
+#[test]
+fn a_value_that_a_given_up_yield_left_does_not_hide_an_interrupt() {
+    let mut generator = LightGenerator::new(async |y: &mut LightYielder<'_, i32, i32>, _: i32| {
+        let mut given_up = Box::pin(y.yield_(1));
+        // Polled once, it has yielded; it is resumed, but never looks at what it was sent.
+        let mut polled = 0;
+        poll_fn(|context| {
+            polled += 1;
+            if polled == 1 { given_up.as_mut().poll(context).map(drop) } else { Poll::Ready(()) }
+        })
+        .await;
+        drop(given_up);
+        y.yield_(2).await
+    });
+    assert_eq!(generator.send(10).unwrap(), Step::Yield(1));
+    assert_eq!(generator.send(11).unwrap(), Step::Yield(2));
+    let Err(GenError::Thrown(error)) = generator.throw(std::io::Error::other("thrown")) else { panic!("not thrown") };
+    assert_eq!(error.to_string(), "thrown");
+}
+
+/// An error may hold what must not leave its thread.
+#[derive(Debug)]
+struct Local(Rc<Cell<u32>>);
+
+impl std::fmt::Display for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.get())
+    }
+}
+
+impl std::error::Error for Local {}
+
+#[test]
+fn an_interrupt_does_not_leave_the_thread_of_who_throws_it() {
+    let mut generator = LightGenerator::new(async |y: &mut LightYielder<'_, i32>, ()| {
+        let mut waiting = pin!(y.yield_(1));
+        poll_fn(|_| {
+            let elsewhere = std::thread::scope(|scope| {
+                let poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                scope.spawn(poll).join()
+            });
+            match elsewhere {
+                Ok(true) => Poll::Ready(()),
+                Ok(false) => Poll::Pending,
+                Err(panic) => resume_unwind(panic),
+            }
+        })
+        .await;
+        Ok(())
+    });
+    assert_eq!(generator.send(()).unwrap(), Step::Yield(1));
+    let local = Rc::new(Cell::new(0));
+    let thrown = catch_unwind(AssertUnwindSafe(|| generator.throw(Local(Rc::clone(&local)))));
+    let panic = thrown.expect_err("it is refused");
+    let message = panic.downcast_ref::<&str>().copied().unwrap_or_default();
+    assert_eq!(message, "an interrupt is for the thread that throws it, and this is another");
+    assert_eq!((generator.state(), Rc::strong_count(&local)), (State::Finished, 1));
 }

@@ -21,7 +21,7 @@ use std::ptr::{self, NonNull};
 use std::thread::panicking;
 
 use super::error::{GenError, Interrupt};
-use super::fiber::{End, Fiber, Turn};
+use super::fiber::{End, Fiber, Turn, discard};
 use super::protocol::State;
 use super::stack::{Header, Stack, used};
 use super::yielder::{Command, Parcel, Unwinding, Yielder};
@@ -245,7 +245,11 @@ pub(super) fn outcome(interrupt: Interrupt) -> GenError {
 /// Goes on with a body's panic, unless the thread panics already: a second one would end the process.
 #[cold]
 fn raise(payload: Box<dyn Any + Send>) -> GenError {
-    if panicking() { GenError::Panicking } else { resume_unwind(payload) }
+    if !panicking() {
+        resume_unwind(payload);
+    }
+    discard(payload);
+    GenError::Panicking
 }
 
 impl<Y, R, T> Drop for Engine<Y, R, T> {
@@ -259,6 +263,9 @@ impl<Y, R, T> Drop for Engine<Y, R, T> {
 
 impl<Y, R, T> Engine<Y, R, T> {
     /// One close, then a bounded number of unwindings, then it is left where it is.
+    ///
+    /// Values that it yields meanwhile, and what it ends with, are dropped. If that panics, the body is brought to its end
+    /// nevertheless, because what it borrows may end with this: the last panic goes on afterwards.
     #[cold]
     fn end(&mut self) {
         let mut command = match self.state.get() {
@@ -267,17 +274,25 @@ impl<Y, R, T> Engine<Y, R, T> {
             // Whoever resumed it borrows it, so it is not dropped.
             State::Running | State::Finished => return,
         };
+        let mut panic = None;
         for _ in 0..=UNWINDINGS {
-            match self.interrupt(command) {
-                Turn::Ended(Ok(_)) => return,
-                Turn::Ended(Err(payload)) => return drop(raise(payload)),
-                Turn::Suspended(value) => drop(value),
+            let turn = catch_unwind(AssertUnwindSafe(|| match self.interrupt(command) {
+                Turn::Ended(Err(payload)) => drop(raise(payload)),
+                turn => drop(turn),
+            }));
+            if let Err(payload) = turn {
+                discard(panic.replace(payload));
             }
-            if cfg!(panic = "abort") {
+            if self.state.get() == State::Finished || cfg!(panic = "abort") {
                 break;
             }
             command = Command::Unwind;
         }
-        self.abandon();
+        if self.state.get() != State::Finished {
+            self.abandon();
+        }
+        if let Some(payload) = panic {
+            drop(raise(payload));
+        }
     }
 }

@@ -17,6 +17,7 @@
 
 use std::any::Any;
 use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use corosensei::{Coroutine, CoroutineResult};
@@ -42,6 +43,16 @@ pub(super) struct Fiber<I, O, E> {
 pub(super) struct Link<I, O> {
     switch: NonNull<corosensei::Yielder<I, O>>,
     header: NonNull<Header>,
+}
+
+/// Drops what nobody gets. If its destructor panics, that is nobody's either, and goes no further: it must not leave the
+/// root of a fiber, nor meet another panic.
+#[cold]
+pub(super) fn discard<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // Its destructor may panic, too.
+        let _ = ManuallyDrop::new(payload);
+    }
 }
 
 impl<I, O, E> Fiber<I, O, E> {

@@ -262,7 +262,8 @@ impl<Y, R, T> Generator<Y, R, T> {
 ///
 /// # Panics
 ///
-/// When the body ends with an error, with what the error says; when it panics; when it runs already.
+/// When the body ends with an error, with what the error says; when it panics; when it runs already; while the thread
+/// panics, so that a destructor is better off with [`send`](Generator::send).
 impl<Y, T> Iterator for &Generator<Y, (), T> {
     type Item = Y;
 

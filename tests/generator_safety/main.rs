@@ -4,6 +4,7 @@
 #![cfg(feature = "coroutines")]
 
 mod again;
+mod destructors;
 mod limits;
 mod overflow;
 mod panics;

@@ -12,6 +12,9 @@ pub enum SwitchError {
     /// The caller's stack lies on top of the current greenlet's: it is in a generator's body, or in a greenlet of another
     /// family, which the current greenlet runs.
     ForeignStack,
+    /// The caller is a destructor that runs at the end of the current greenlet, when that is already dead: of the body of
+    /// an ancestor that had not begun and now never will.
+    Ended,
 }
 
 impl fmt::Display for SwitchError {
@@ -19,6 +22,7 @@ impl fmt::Display for SwitchError {
         formatter.write_str(match self {
             Self::Panicking => "cannot switch to another greenlet while the thread panics",
             Self::ForeignStack => "cannot switch here: this stack is not the current greenlet's own",
+            Self::Ended => "cannot switch here: the current greenlet has ended",
         })
     }
 }

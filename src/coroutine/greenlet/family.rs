@@ -188,12 +188,12 @@ impl<T: 'static> Family<T> {
     fn here(&self) -> Result<*const Node<T>, SwitchError> {
         let here = self.current.get();
         // SAFETY: invariant 1.
-        let link = unsafe { &*here }.link.get();
+        let node = unsafe { &*here };
         // SAFETY: invariant 3.
-        if let Some(link) = unsafe { link.as_ref() }
-            && !link.runs()
-        {
-            return Err(SwitchError::ForeignStack);
+        match unsafe { node.link.get().as_ref() } {
+            Some(link) if !link.runs() => return Err(SwitchError::ForeignStack),
+            None if node.life.get() != Life::Main => return Err(SwitchError::Ended),
+            _ => {}
         }
         if thread::panicking() {
             return Err(self.refuse());

@@ -69,7 +69,8 @@
 //! family, and suspends back to it with a note who is next. That stack is `main` for as long. It may be a generator's or
 //! a greenlet's of another family: families nest. What cannot be done is to switch on a stack that lies on top of the
 //! current greenlet's, such as in the body of a generator which the current greenlet runs: [`SwitchError::ForeignStack`].
-//! And nothing switches while a panic unwinds: [`SwitchError::Panicking`].
+//! And nothing switches while a panic unwinds: [`SwitchError::Panicking`]; nor from a greenlet that is dead, whose error
+//! passes an ancestor that has not begun, which drops that one's body: [`SwitchError::Ended`].
 
 mod error;
 mod family;
@@ -116,6 +117,12 @@ pub use trace::{Event, Tracer};
 /// # use crewkit::coroutine::Greenlet;
 /// let greenlet = Greenlet::<u32>::main();
 /// std::thread::spawn(move || greenlet.switch(1)); // Rc<…> cannot be sent between threads safely
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use crewkit::coroutine::Greenlet;
+/// let greenlet = Greenlet::<u32>::main();
+/// std::thread::scope(|scope| drop(scope.spawn(|| greenlet.switch(1)))); // Rc<…> cannot be shared
 /// ```
 pub struct Greenlet<T: 'static> {
     node: Rc<Node<T>>,

@@ -15,7 +15,7 @@ use std::ptr;
 use std::rc::{Rc, Weak};
 
 use super::super::error::Interrupt;
-use super::super::fiber::{Fiber, Link, Turn};
+use super::super::fiber::{Fiber, Link, Turn, discard};
 use super::super::stack::{Stack, StackSize, used};
 use super::family::Family;
 use super::{Event, Greenlet};
@@ -225,7 +225,7 @@ fn live<T: 'static>(node: &Weak<Node<T>>, link: &Link<(), ()>) {
     let Some(node) = node.upgrade() else { return };
     node.link.set(ptr::null());
     if node.life.replace(Life::Dead) == Life::Doomed {
-        return;
+        return discard(end);
     }
     let packet = match end {
         Ok(Ok(value)) => Packet::Value(value),
@@ -258,7 +258,10 @@ pub(super) fn deliver<T: 'static>(mut target: Greenlet<T>, mut packet: Packet<T>
             (Life::Created, packet @ Packet::Value(_)) => {
                 return match target.node.prepare() {
                     Ok(()) => Ok((target, packet)),
-                    Err(error) => Err((target, error)),
+                    Err(error) => {
+                        discard(packet);
+                        Err((target, error))
+                    }
                 };
             }
             (Life::Created, packet @ (Packet::Throw(_) | Packet::Panic(_))) => {
@@ -266,7 +269,10 @@ pub(super) fn deliver<T: 'static>(mut target: Greenlet<T>, mut packet: Packet<T>
                 let body = target.node.body.take();
                 match catch_unwind(AssertUnwindSafe(|| drop(body))) {
                     Ok(()) => packet.past(),
-                    Err(payload) => Packet::Panic(payload),
+                    Err(payload) => {
+                        discard(packet);
+                        Packet::Panic(payload)
+                    }
                 }
             }
             (Life::Created, Packet::Exit) => Packet::Exit,

@@ -18,7 +18,8 @@
 //!
 //! 1. An [`Owned`] owns a core from its making to its drop, and hands out pointers into it, no references that last. The
 //!    body in it is not moved, and is dropped once, before the slate.
-//! 2. A yielder is made for a core and lies in the body of that core; who borrows it cannot outlive the body. So the
+//! 2. A yielder is made for a core and lies in the body of that core; who borrows it cannot outlive the body, nor put
+//!    another one there: to a body, the lifetime in its yielder's type is like no other. So the
 //!    slate that it points to is there whenever it is used.
 //! 3. The slate is used by one thread at a time: by the generator, which is borrowed mutably, before and after it polls
 //!    the body; and by the body, through its only yielder, borrowed mutably, while it is polled.
@@ -39,7 +40,7 @@ use super::engine::outcome;
 use super::error::{GenError, Interrupt};
 use super::protocol::{Coroutine, State, Step};
 pub use yielder::LightYielder;
-use yielder::Slate;
+use yielder::{Slate, Thrower};
 
 /// The body of a light generator whose type is not told: see [`LightGenerator::boxed`].
 pub type LightBody<T> = dyn Future<Output = Result<T, Interrupt>>;
@@ -102,6 +103,15 @@ pub type SendLightBody<T> = dyn Future<Output = Result<T, Interrupt>> + Send;
 /// std::thread::spawn(move || counts.count()); // `Rc<i32>` cannot be sent between threads safely
 /// ```
 ///
+/// A boxed one is, if that was asked for:
+///
+/// ```compile_fail,E0277
+/// use crewkit::coroutine::LightGenerator;
+///
+/// let boxed = LightGenerator::new(async |y, ()| y.yield_(1).await).boxed(); // boxed_send() would do
+/// std::thread::spawn(move || boxed.count());
+/// ```
+///
 /// # Panics
 ///
 /// A body that awaits anything but its yielder waits for ever, as nobody would wake it; whoever resumes it then gets a
@@ -133,9 +143,9 @@ impl<Y, R, T> LightGenerator<Y, R, T> {
     /// A generator that will run `body` when it is first resumed, with what it is sent.
     pub fn new<F>(body: F) -> LightGenerator<Y, R, T, impl Future<Output = Result<T, Interrupt>>>
     where
-        F: AsyncFnOnce(&mut LightYielder<Y, R>, R) -> Result<T, Interrupt>,
+        F: AsyncFnOnce(&mut LightYielder<'_, Y, R>, R) -> Result<T, Interrupt>,
     {
-        let core = Owned::new(|mut yielder: LightYielder<Y, R>| async move {
+        let core = Owned::new(|mut yielder: LightYielder<'static, Y, R>| async move {
             let first = yielder.first()?;
             body(&mut yielder, first).await
         });
@@ -224,7 +234,9 @@ where
             self.core = None;
         }
         let Some(core) = &self.core else { return Err(outcome(interrupt)) };
-        core.slate().interrupt.set(Some(interrupt));
+        core.slate().interrupt.set(Some((Thrower::current(), interrupt)));
+        // A value that a `yield_` was sent which the body gave up would be taken first.
+        core.slate().sent.set(None);
         let result = self.resume();
         if let Some(core) = &self.core {
             // A body that gave up a `yield_` half-way did not take it. It may not be `Send`, and must not stay.
@@ -291,7 +303,7 @@ fn awaits_another() -> ! {
 }
 
 impl<Y, R, B> Owned<Y, R, B> {
-    fn new(body: impl FnOnce(LightYielder<Y, R>) -> B) -> Self {
+    fn new(body: impl FnOnce(LightYielder<'static, Y, R>) -> B) -> Self {
         let core: NonNull<Core<Y, R, B>> = NonNull::from(Box::leak(Box::<Core<Y, R, B>>::new_uninit())).cast();
         // SAFETY: a field of the allocation.
         let slate = unsafe { &raw mut (*core.as_ptr()).slate };
@@ -346,7 +358,7 @@ impl<Y, R, B: ?Sized> Drop for Owned<Y, R, B> {
 }
 
 // SAFETY: the core is what it owns, and is `Send` by these bounds but for the interrupt: that is on the slate only while
-// the body is resumed. By invariant 3 the pointer of the yielder is used in whatever thread resumes the body.
+// the body is resumed with it, and is taken off by that thread only. By invariant 3 the pointer of the yielder is used in whatever thread resumes the body.
 unsafe impl<Y: Send, R: Send, B: Send + ?Sized> Send for Owned<Y, R, B> {}
 
 // SAFETY: a shared reference gives access to nothing.

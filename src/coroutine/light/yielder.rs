@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 
 use super::super::error::{GenError, Interrupt};
@@ -21,8 +21,21 @@ use super::super::protocol::{Coroutine, Step};
 pub(super) struct Slate<Y, R> {
     pub(super) yielded: Cell<Option<Y>>,
     pub(super) sent: Cell<Option<R>>,
-    /// Taken if nothing was sent.
-    pub(super) interrupt: Cell<Option<Interrupt>>,
+    /// Taken if nothing was sent, and only by the thread that put it there: it may hold what is not `Send`.
+    pub(super) interrupt: Cell<Option<(Thrower, Interrupt)>>,
+}
+
+/// The thread that throws an interrupt: where it keeps a local of its own. It does so for as long as the interrupt is on a
+/// slate, so no other thread has the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Thrower(usize);
+
+impl Thrower {
+    /// The calling thread.
+    pub(super) fn current() -> Self {
+        thread_local!(static LOCAL: u8 = const { 0 });
+        Self(LOCAL.with(|local| ptr::from_ref(local).addr()))
+    }
 }
 
 impl<Y, R> Default for Slate<Y, R> {
@@ -34,20 +47,39 @@ impl<Y, R> Default for Slate<Y, R> {
 /// The body's end of a [`LightGenerator`](super::LightGenerator): what it yields values with.
 ///
 /// It is borrowed while a value is yielded, so one body yields one value at a time.
-pub struct LightYielder<Y, R = ()> {
+///
+/// The lifetime `'g` is that of nothing: it is another one for each generator, so that a body which has the yielders of two
+/// cannot exchange them.
+///
+/// ```compile_fail
+/// use crewkit::coroutine::LightGenerator;
+///
+/// let mut outer = LightGenerator::<i32>::new(async |outer, ()| {
+///     let mut inner = LightGenerator::<i32>::new(async |inner, ()| {
+///         std::mem::swap(outer, inner); // lifetime may not live long enough
+///         outer.yield_(1).await
+///     });
+///     inner.next();
+///     drop(inner);
+///     outer.yield_(2).await
+/// });
+/// outer.next();
+/// ```
+pub struct LightYielder<'g, Y, R = ()> {
     slate: NonNull<Slate<Y, R>>,
     _uses: PhantomData<(Y, R)>,
+    _of: PhantomData<Cell<&'g ()>>,
 }
 
 // SAFETY: it may go where the body goes; by invariant 3 it is used by one thread at a time.
-unsafe impl<Y: Send, R: Send> Send for LightYielder<Y, R> {}
+unsafe impl<Y: Send, R: Send> Send for LightYielder<'_, Y, R> {}
 
-impl<Y, R> LightYielder<Y, R> {
+impl<Y, R> LightYielder<'_, Y, R> {
     /// # Safety
     ///
     /// The slate outlives the yielder.
     pub(super) unsafe fn new(slate: NonNull<Slate<Y, R>>) -> Self {
-        Self { slate, _uses: PhantomData }
+        Self { slate, _uses: PhantomData, _of: PhantomData }
     }
 
     #[inline]
@@ -68,6 +100,10 @@ impl<Y, R> LightYielder<Y, R> {
     /// # Errors
     ///
     /// What was [thrown](super::LightGenerator::throw) in, or that the generator is to end. Return it, usually by `?`.
+    ///
+    /// # Panics
+    ///
+    /// When an interrupt was thrown in and the body polls this in another thread: it may be nothing for that.
     #[inline]
     pub fn yield_(&mut self, value: Y) -> impl Future<Output = Result<R, Interrupt>> {
         Yield { yielder: self, value: Some(value) }
@@ -121,7 +157,7 @@ fn closed<T>(result: Result<Option<T>, GenError>) -> Interrupt {
     result.map_or_else(Interrupt::from, |_| Interrupt::Close)
 }
 
-impl<Y> LightYielder<Y> {
+impl<Y> LightYielder<'_, Y> {
     /// Yields every item of an iterator: Python's `yield from` for what is no generator.
     ///
     /// # Errors
@@ -135,7 +171,7 @@ impl<Y> LightYielder<Y> {
     }
 }
 
-impl<Y, R> fmt::Debug for LightYielder<Y, R> {
+impl<Y, R> fmt::Debug for LightYielder<'_, Y, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LightYielder").finish_non_exhaustive()
     }
@@ -143,15 +179,15 @@ impl<Y, R> fmt::Debug for LightYielder<Y, R> {
 
 /// A value that is yielded when this is polled first.
 #[must_use = "nothing is yielded before it is awaited"]
-struct Yield<'y, Y, R> {
-    yielder: &'y mut LightYielder<Y, R>,
+struct Yield<'y, 'g, Y, R> {
+    yielder: &'y mut LightYielder<'g, Y, R>,
     value: Option<Y>,
 }
 
 // Nothing points to the value.
-impl<Y, R> Unpin for Yield<'_, Y, R> {}
+impl<Y, R> Unpin for Yield<'_, '_, Y, R> {}
 
-impl<Y, R> Future for Yield<'_, Y, R> {
+impl<Y, R> Future for Yield<'_, '_, Y, R> {
     type Output = Result<R, Interrupt>;
 
     #[inline]
@@ -169,7 +205,7 @@ impl<Y, R> Future for Yield<'_, Y, R> {
     }
 }
 
-impl<Y, R> Yield<'_, Y, R> {
+impl<Y, R> Yield<'_, '_, Y, R> {
     /// An earlier `yield_` was polled and dropped: what it yielded has not been delivered, and goes first.
     #[cold]
     fn wait_for(&mut self, earlier: Y) {
@@ -180,7 +216,11 @@ impl<Y, R> Yield<'_, Y, R> {
 #[cold]
 fn interrupted<Y, R>(slate: &Slate<Y, R>) -> Poll<Result<R, Interrupt>> {
     match slate.interrupt.take() {
-        Some(interrupt) => Poll::Ready(Err(interrupt)),
+        Some((thrower, interrupt)) if thrower == Thrower::current() => Poll::Ready(Err(interrupt)),
+        Some(thrown) => {
+            slate.interrupt.set(Some(thrown));
+            panic!("an interrupt is for the thread that throws it, and this is another")
+        }
         // Polled twice in one turn.
         None => Poll::Pending,
     }

@@ -1,8 +1,6 @@
-//! Greenlets: what is theirs alone. The cases of greenlet's own suites are in `greenlet_ported.rs`.
-#![cfg(feature = "coroutines")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Greenlets: what is theirs alone. The cases of greenlet's own suites are in `ported`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -11,25 +9,7 @@ use crewkit::coroutine::{
     Builder, Event, Generator, Greenlet, Interrupt, LightGenerator, ParentError, StackSize, State, SwitchError,
 };
 
-/// Notes its name when it is dropped.
-struct Tell(&'static str, Rc<RefCell<Vec<String>>>);
-
-impl Drop for Tell {
-    fn drop(&mut self) {
-        self.1.borrow_mut().push(self.0.to_owned());
-    }
-}
-
-fn log() -> Rc<RefCell<Vec<String>>> {
-    Rc::default()
-}
-
-fn switch_error(result: Result<Option<u32>, Interrupt>) -> SwitchError {
-    match result {
-        Err(Interrupt::Error(error)) => *error.downcast().unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
+use super::{Tell, log, switch_error};
 
 #[test]
 fn values_travel_both_ways() {

@@ -1,32 +1,12 @@
 //! Greenlets that are dropped: who is asked to end, who is made to, and who is left.
-#![cfg(feature = "coroutines")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crewkit::coroutine::{Generator, Greenlet, Interrupt, SwitchError, stack_stats};
 
-/// Notes its name when it is dropped.
-struct Tell(&'static str, Rc<RefCell<Vec<String>>>);
-
-impl Drop for Tell {
-    fn drop(&mut self) {
-        self.1.borrow_mut().push(self.0.to_owned());
-    }
-}
-
-fn log() -> Rc<RefCell<Vec<String>>> {
-    Rc::default()
-}
-
-fn switch_error(result: Result<Option<u32>, Interrupt>) -> SwitchError {
-    match result {
-        Err(Interrupt::Error(error)) => *error.downcast().unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
+use super::{SomeError, Tell, is_some_error, log, main_greenlet, switch_error};
 
 #[test]
 fn dropping_the_last_handle_ends_the_body() {
@@ -272,4 +252,71 @@ fn it_runs_and_ends_in_a_thread_local_that_is_destroyed() {
     .join()
     .unwrap();
     assert_eq!(told.recv(), Ok(true));
+}
+
+/// Calls when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A greenlet that has not begun, with something in its body that calls `call` when it is dropped.
+fn unstarted(call: impl FnMut() + 'static) -> Greenlet<u32> {
+    let held = OnDrop(call);
+    Greenlet::new(move |n| {
+        let _held = &held;
+        Ok(n)
+    })
+}
+
+#[test]
+fn a_body_that_is_dropped_by_an_end_that_passes_it_cannot_switch() {
+    let log = log();
+    let told = Rc::clone(&log);
+    let parent = unstarted(move || {
+        let main = Greenlet::<u32>::main();
+        told.borrow_mut().push(format!("{} {}", switch_error(main.switch(8)), switch_error(main.throw(SomeError))));
+    });
+    let child = Greenlet::with_parent(&parent, |_| Err(SomeError.into()));
+    assert!(is_some_error(&child.switch(0)));
+    let refusal = SwitchError::Ended.to_string();
+    assert_eq!(*log.borrow(), [format!("{refusal} {refusal}")]);
+    assert!(child.is_dead() && parent.is_dead());
+    // All is in order.
+    let echo = Greenlet::<u32>::new(|n| main_greenlet().switch(n + 1).map(|_| 0));
+    assert_eq!(echo.switch(1).unwrap(), Some(2));
+}
+
+/// Panics when it is dropped, without a word.
+struct Nasty;
+
+impl Drop for Nasty {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("payload"));
+    }
+}
+
+#[test]
+fn a_payload_that_panics_in_its_drop_does_no_harm_where_nobody_gets_it() {
+    let greenlet = Greenlet::<u32>::new(|_| {
+        let _ = main_greenlet().switch(1);
+        resume_unwind(Box::new(Nasty))
+    });
+    greenlet.switch(0).unwrap();
+    let outer = catch_unwind(AssertUnwindSafe(move || {
+        let _greenlet = greenlet;
+        resume_unwind(Box::new("outer"));
+    }));
+    assert_eq!(outer.unwrap_err().downcast_ref(), Some(&"outer"));
+}
+
+#[test]
+fn a_payload_that_is_replaced_by_the_panic_of_a_destructor_does_no_harm() {
+    let parent = unstarted(|| resume_unwind(Box::new("destructor")));
+    let child = Greenlet::with_parent(&parent, |_| resume_unwind(Box::new(Nasty)));
+    let panic = catch_unwind(AssertUnwindSafe(|| child.switch(0)));
+    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"destructor"));
 }

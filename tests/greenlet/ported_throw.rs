@@ -1,44 +1,13 @@
 //! greenlet's own `test_throw` and `test_tracing`, by their names. The table of all cases, ported or not and why, is
 //! `tests/ported/greenlet.md`.
-#![cfg(feature = "coroutines")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crewkit::coroutine::{Event, Greenlet, Interrupt};
 
-/// Python's `SomeError`.
-#[derive(Debug)]
-struct SomeError;
-
-impl fmt::Display for SomeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("some error")
-    }
-}
-
-impl Error for SomeError {}
-
-type Answer = Result<Option<u32>, Interrupt>;
-
-fn is_some_error(answer: &Answer) -> bool {
-    matches!(answer, Err(Interrupt::Error(error)) if error.is::<SomeError>())
-}
-
-/// `greenlet.getcurrent().parent.switch(value)`
-fn to_parent(value: u32) -> Answer {
-    // Its own handle must not stay in a temporary while it is suspended.
-    let parent = Greenlet::<u32>::current().parent().unwrap();
-    parent.switch(value)
-}
-
-fn main_greenlet() -> Greenlet<u32> {
-    Greenlet::main()
-}
+use super::{SomeError, is_some_error, main_greenlet, to_parent};
 
 // test_throw
 

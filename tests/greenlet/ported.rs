@@ -1,48 +1,16 @@
 //! greenlet's own `test_greenlet`, by its names. The table of all cases, ported or not and why, is `tests/ported/greenlet.md`.
-#![cfg(feature = "coroutines")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::error::Error;
-use std::fmt;
 use std::rc::Rc;
 use std::thread;
 
 use crewkit::coroutine::{Greenlet, Interrupt, ParentError, State};
 
-/// Python's `SomeError`.
-#[derive(Debug)]
-struct SomeError;
-
-impl fmt::Display for SomeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("some error")
-    }
-}
-
-impl Error for SomeError {}
-
-type Answer = Result<Option<u32>, Interrupt>;
-type Seen = Rc<RefCell<Vec<String>>>;
-
-fn is_some_error(answer: &Answer) -> bool {
-    matches!(answer, Err(Interrupt::Error(error)) if error.is::<SomeError>())
-}
-
-/// `greenlet.getcurrent().parent.switch(value)`
-fn to_parent(value: u32) -> Answer {
-    // Its own handle must not stay in a temporary while it is suspended.
-    let parent = Greenlet::<u32>::current().parent().unwrap();
-    parent.switch(value)
-}
-
-fn main_greenlet() -> Greenlet<u32> {
-    Greenlet::main()
-}
+use super::{Log, SomeError, is_some_error, main_greenlet, to_parent};
 
 /// Python's `fmain`: waits in its parent's favour, notes what ends that, and fails.
-fn fmain(seen: &Seen) -> Greenlet<u32> {
+fn fmain(seen: &Log) -> Greenlet<u32> {
     let seen = Rc::clone(seen);
     Greenlet::<u32>::new(move |_| {
         if let Err(interrupt) = to_parent(0) {
@@ -140,7 +108,7 @@ fn test_two_recursive_children() {
 
 #[test]
 fn test_exception() {
-    let seen = Seen::default();
+    let seen = Log::default();
     let (g1, g2) = (fmain(&seen), fmain(&seen));
     g1.switch(0).unwrap();
     g2.switch(0).unwrap();
@@ -156,7 +124,7 @@ fn test_exception() {
 
 #[test]
 fn test_send_exception() {
-    let seen = Seen::default();
+    let seen = Log::default();
     let g1 = fmain(&seen);
     g1.switch(0).unwrap();
     let crasher = Greenlet::with_parent(&g1, |_| Err(SomeError.into()));
@@ -166,7 +134,7 @@ fn test_send_exception() {
 
 #[test]
 fn test_dealloc() {
-    let seen = Seen::default();
+    let seen = Log::default();
     let (g1, g2) = (fmain(&seen), fmain(&seen));
     g1.switch(0).unwrap();
     g2.switch(0).unwrap();
@@ -284,7 +252,7 @@ fn test_falling_off_end_switches_to_unstarted_parent_works() {
 
 #[test]
 fn test_switch_to_dead_greenlet_with_unstarted_perverse_parent() {
-    let seen = Seen::default();
+    let seen = Log::default();
     let theirs = Rc::clone(&seen);
     let parent = Greenlet::<u32>::new(|_| Err(SomeError.into()));
     let child = Greenlet::with_parent(&parent, move |_| {
