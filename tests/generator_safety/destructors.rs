@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 use crewkit::coroutine::{Generator, Interrupt, State, Step, scope, stack_stats};
 
@@ -113,14 +114,14 @@ fn a_payload_that_panics_in_its_drop_does_no_harm_while_the_thread_panics() {
 
 #[test]
 fn a_body_that_has_not_begun_may_resume_others_while_it_is_dropped() {
-    struct Resume(Generator<i32>, &'static Cell<i32>);
+    struct Resume(Generator<i32>, Rc<Cell<i32>>);
     impl Drop for Resume {
         fn drop(&mut self) {
             self.1.set(self.0.next().unwrap_or(-1));
         }
     }
-    let seen: &'static Cell<i32> = Box::leak(Box::new(Cell::new(0)));
-    let held = Resume(Generator::new(|y, ()| y.yield_(7)), seen);
+    let seen = Rc::new(Cell::new(0));
+    let held = Resume(Generator::new(|y, ()| y.yield_(7)), Rc::clone(&seen));
     let generator: Generator<()> = Generator::new(move |y, ()| {
         let _held = &held;
         y.yield_(())
