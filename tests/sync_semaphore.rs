@@ -217,6 +217,37 @@ fn sm7_with_waiters_in_line_too() {
 }
 
 #[test]
+fn a_permit_gives_back_as_much_as_there_is_room_for() {
+    let semaphore = BoundedSemaphore::new(5);
+    let all = semaphore.acquire_many(5);
+    semaphore.release(2).unwrap();
+    drop(all);
+    assert_eq!(semaphore.available(), 5);
+    let semaphore = Semaphore::new(1);
+    let one = semaphore.acquire();
+    semaphore.release(Semaphore::MAX_PERMITS).unwrap();
+    drop(one);
+    assert_eq!(semaphore.available(), Semaphore::MAX_PERMITS);
+    assert_eq!(semaphore.release(1), Err(Overflow));
+}
+
+#[test]
+fn a_request_that_can_never_be_met_stands_in_nobodys_way() {
+    let semaphore = BoundedSemaphore::new(2);
+    thread::scope(|scope| {
+        let in_vain = asleep::spawn(scope, || semaphore.acquire_many_timeout(3, Duration::from_millis(600)).is_some());
+        in_vain.until_asleep();
+        // It waits for longer than anybody is overtaken, and would be given all if it could ever have enough.
+        let begin = Instant::now();
+        while begin.elapsed() < SHORT {
+            assert!(semaphore.acquire_many_timeout(2, Duration::from_millis(300)).is_some());
+        }
+        assert!(!in_vain.join());
+    });
+    assert_eq!(semaphore.available(), 2);
+}
+
+#[test]
 fn sm8_a_panic_gives_the_permits_back() {
     let semaphore = Semaphore::new(2);
     let panicked = catch_unwind(AssertUnwindSafe(|| {

@@ -1,7 +1,7 @@
 //! Models of `sync::Lock`.
 
 use crewkit::model::{Arc, thread};
-use crewkit::sync::{Lock, NotHeld};
+use crewkit::sync::{Lock, LockGuard, NotHeld};
 use crewkit_loom_tests::{Plain, exhaust, explore};
 use std::time::Duration;
 
@@ -54,6 +54,86 @@ fn an_overtaken_waiter_is_handed_the_lock() {
         add_one(&lock);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         assert_eq!(lock.try_lock().unwrap().get(), 4);
+    });
+}
+
+#[test]
+fn a_fair_release_serves_who_waits_and_its_thread_comes_back() {
+    explore("lock: held × lock × (release_fair, lock)", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let guard = lock.lock();
+        let waiter = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || add_one(&lock)
+        });
+        guard.add(1);
+        LockGuard::release_fair(guard);
+        add_one(&lock);
+        waiter.join().unwrap();
+        assert_eq!(lock.try_lock().unwrap().get(), 3);
+    });
+}
+
+#[test]
+fn a_fair_release_is_not_kept_for_a_waiter_that_gives_up() {
+    explore("lock: held × lock_timeout × lock × release_fair", || {
+        let lock = Arc::new(Lock::new(Plain::new(0)));
+        let guard = lock.lock();
+        let timed = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some())
+        });
+        let patient = thread::spawn({
+            let lock = Arc::clone(&lock);
+            move || add_one(&lock)
+        });
+        LockGuard::release_fair(guard);
+        let added = timed.join().unwrap();
+        patient.join().unwrap();
+        assert_eq!(lock.try_lock().unwrap().get(), 1 + added);
+    });
+}
+
+#[test]
+fn a_baton_passed_by_release_brings_what_was_done_before() {
+    exhaust("lock: acquire, release × acquire, release", || {
+        let shared = Arc::new((Lock::default(), Plain::new(0)));
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.0.acquire();
+                shared.1.add(1);
+                shared.0.release().unwrap();
+            }
+        });
+        shared.0.acquire();
+        shared.1.add(1);
+        shared.0.release().unwrap();
+        other.join().unwrap();
+        assert!(shared.0.try_acquire());
+        assert_eq!(shared.1.get(), 2);
+    });
+}
+
+/// Whoever overtakes the line has not seen its mutex.
+#[test]
+fn a_baton_passed_beside_the_line_brings_what_was_done_before() {
+    explore("lock: held × (acquire, release) × (acquire, release)", || {
+        let shared = Arc::new((Lock::default(), Plain::new(0)));
+        shared.0.acquire();
+        let others = [(); 2].map(|()| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.0.acquire();
+                shared.1.add(1);
+                shared.0.release().unwrap();
+            })
+        });
+        shared.1.add(1);
+        shared.0.release().unwrap();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert!(shared.0.try_acquire());
+        assert_eq!(shared.1.get(), 3);
     });
 }
 

@@ -1,4 +1,5 @@
-//! Models of `sync::Semaphore`.
+//! Models of `sync::Semaphore`. `acquire()` takes before it looks, `acquire_many(1)` looks first: the one is modelled by
+//! itself, and the other stands where the line is what matters, which has fewer interleavings.
 
 use crewkit::model::{Arc, thread};
 use crewkit::sync::{BoundedSemaphore, OverReleased, Permit, Semaphore};
@@ -34,6 +35,45 @@ fn a_released_permit_brings_what_was_done_before() {
     });
 }
 
+/// Both take before they look, so that one finds itself in debt, and is paid, or lines up.
+#[test]
+fn of_two_that_take_one_permit_before_they_look_each_gets_it() {
+    exhaust("semaphore: acquire × acquire of one", || {
+        let shared = Arc::new((Semaphore::new(1), Plain::new(0)));
+        let pass = |shared: &(Semaphore, Plain)| {
+            let _permit = shared.0.acquire();
+            shared.1.add(1);
+        };
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || pass(&shared)
+        });
+        pass(&shared);
+        other.join().unwrap();
+        let _permit = shared.0.try_acquire().unwrap();
+        assert_eq!((shared.1.get(), shared.0.available()), (2, 0));
+    });
+}
+
+#[test]
+fn debts_of_two_are_settled_one_by_one() {
+    explore("semaphore: held × acquire × acquire", || {
+        let shared = Arc::new((Semaphore::new(1), Plain::new(0)));
+        let permit = shared.0.acquire();
+        let takers = [(); 2].map(|()| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let _permit = shared.0.acquire();
+                shared.1.add(1);
+            })
+        });
+        shared.1.add(1);
+        drop(permit);
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        assert_eq!(shared.0.available(), 1);
+    });
+}
+
 #[test]
 fn permits_released_apart_bring_what_was_done_before_each() {
     explore("semaphore: acquire_many(2) × release × release", || {
@@ -64,7 +104,7 @@ fn permits_released_apart_bring_what_was_done_before_each() {
 fn one_release_of_two_wakes_both_waiters() {
     explore("semaphore: acquire × acquire × release(2)", || {
         let semaphore = Arc::new(Semaphore::new(0));
-        let waiters = [(); 2].map(|()| spawn(&semaphore, |semaphore| semaphore.acquire().forget()));
+        let waiters = [(); 2].map(|()| spawn(&semaphore, |semaphore| semaphore.acquire_many(1).forget()));
         semaphore.release(2).unwrap();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         assert_eq!(semaphore.available(), 0);
@@ -75,7 +115,7 @@ fn one_release_of_two_wakes_both_waiters() {
 fn two_releases_of_one_wake_both_waiters() {
     explore("semaphore: acquire × acquire × (release, release)", || {
         let semaphore = Arc::new(Semaphore::new(0));
-        let waiters = [(); 2].map(|()| spawn(&semaphore, |semaphore| semaphore.acquire().forget()));
+        let waiters = [(); 2].map(|()| spawn(&semaphore, |semaphore| semaphore.acquire_many(1).forget()));
         semaphore.release(1).unwrap();
         semaphore.release(1).unwrap();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
@@ -88,7 +128,7 @@ fn a_timeout_takes_no_permit_and_no_wake_up_with_it() {
     explore("semaphore: acquire_timeout × acquire × release", || {
         let semaphore = Arc::new(Semaphore::new(0));
         let timed = spawn(&semaphore, |semaphore| drop(semaphore.acquire_timeout(SOON)));
-        let patient = spawn(&semaphore, |semaphore| semaphore.acquire().forget());
+        let patient = spawn(&semaphore, |semaphore| semaphore.acquire_many(1).forget());
         semaphore.release(1).unwrap();
         timed.join().unwrap();
         patient.join().unwrap();
@@ -101,7 +141,7 @@ fn a_large_waiter_that_gives_up_lets_the_small_one_behind_it_go() {
     explore("semaphore: acquire_many_timeout(2) × acquire × release", || {
         let semaphore = Arc::new(Semaphore::new(0));
         let large = spawn(&semaphore, |semaphore| assert!(semaphore.acquire_many_timeout(2, SOON).is_none()));
-        let small = spawn(&semaphore, |semaphore| semaphore.acquire().forget());
+        let small = spawn(&semaphore, |semaphore| semaphore.acquire_many(1).forget());
         semaphore.release(1).unwrap();
         large.join().unwrap();
         small.join().unwrap();

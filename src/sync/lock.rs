@@ -254,8 +254,12 @@ impl<T: ?Sized> DerefMut for LockGuard<'_, T> {
 impl<T: ?Sized> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Fails for a `Lock<()>` that somebody else has released, where nothing is left to do.
-        let _ = self.lock.permit.release_only();
+        if size_of_val(&self.lock.value) == 0 {
+            // Fails for a `Lock<()>` that somebody else has released, where nothing is left to do.
+            let _ = self.lock.permit.release_only();
+        } else {
+            self.lock.permit.give_back();
+        }
     }
 }
 

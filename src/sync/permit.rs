@@ -10,11 +10,14 @@ use std::sync::Arc;
 pub struct Permit<'a> {
     permits: &'a Permits,
     count: usize,
+    /// Known where the permit was acquired, so that its drop, once inlined there, need not ask.
+    is_bounded: bool,
 }
 
 impl<'a> Permit<'a> {
-    pub(super) fn new(permits: &'a Permits, count: usize) -> Self {
-        Self { permits, count }
+    #[inline]
+    pub(super) fn new(permits: &'a Permits, count: usize, is_bounded: bool) -> Self {
+        Self { permits, count, is_bounded }
     }
 
     /// How many permits these are.
@@ -31,8 +34,17 @@ impl<'a> Permit<'a> {
 impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Others may have added permits up to the most there can be; then these are among them already.
-        let _ = self.permits.release(self.count);
+        give_back(self.permits, self.count, self.is_bounded);
+    }
+}
+
+/// Gives back what an acquire took.
+#[inline]
+fn give_back(permits: &Permits, count: usize, is_bounded: bool) {
+    match count {
+        0 => {}
+        1 if !is_bounded => permits.give_back_one(),
+        _ => permits.give_back_many(count),
     }
 }
 
@@ -88,13 +100,14 @@ pub trait GivesPermits {
 }
 
 impl GivesPermits for Semaphore {
+    #[inline]
     fn take_back(&self, count: usize) {
-        let _ = self.release(count);
+        give_back(&self.permits, count, false);
     }
 }
 
 impl GivesPermits for BoundedSemaphore {
     fn take_back(&self, count: usize) {
-        let _ = self.release(count);
+        give_back(&self.permits, count, true);
     }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 /// # drop(second);
 /// ```
 pub struct Semaphore {
-    permits: Permits,
+    pub(super) permits: Permits,
 }
 
 impl Semaphore {
@@ -82,7 +82,8 @@ impl fmt::Debug for Semaphore {
 
 /// A semaphore that never has more permits than at the beginning: Python's `threading.BoundedSemaphore`.
 ///
-/// The same as [`Semaphore`] in all else. Use it where each release answers an acquire, so that a release too many, which
+/// The same as [`Semaphore`] in all else, and who waits for more permits than there can ever be stands in nobody's way. Use
+/// it where each release answers an acquire, so that a release too many, which
 /// is a mistake then, does not pass unseen.
 ///
 /// ```
@@ -96,7 +97,7 @@ impl fmt::Debug for Semaphore {
 /// # Ok::<(), OverReleased>(())
 /// ```
 pub struct BoundedSemaphore {
-    permits: Permits,
+    pub(super) permits: Permits,
 }
 
 impl BoundedSemaphore {
@@ -152,7 +153,7 @@ impl fmt::Debug for BoundedSemaphore {
 
 /// Writes the ways to take permits once, for the two semaphores.
 macro_rules! gives_permits {
-    ($type:ident) => {
+    ($type:ident, is_bounded: $is_bounded:literal, acquire: $acquire:expr) => {
         impl $type {
             /// Waits for a permit and takes it: Python's `acquire()`, or `with semaphore:`.
             ///
@@ -161,7 +162,8 @@ macro_rules! gives_permits {
             /// Until there is a permit.
             #[inline]
             pub fn acquire(&self) -> Permit<'_> {
-                self.acquire_many(1)
+                $acquire(&self.permits);
+                Permit::new(&self.permits, 1, $is_bounded)
             }
 
             /// Takes a permit if there is one: Python's `acquire(blocking=False)`.
@@ -191,7 +193,7 @@ macro_rules! gives_permits {
             #[inline]
             pub fn acquire_many(&self, count: usize) -> Permit<'_> {
                 self.permits.acquire(count);
-                Permit::new(&self.permits, count)
+                Permit::new(&self.permits, count, $is_bounded)
             }
 
             /// Takes `count` permits if there are as many.
@@ -201,7 +203,7 @@ macro_rules! gives_permits {
             /// Never.
             #[inline]
             pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
-                self.permits.try_acquire(count).then(|| Permit::new(&self.permits, count))
+                self.permits.try_acquire(count).then(|| Permit::new(&self.permits, count, $is_bounded))
             }
 
             /// Takes `count` permits if there are as many within `timeout`.
@@ -210,7 +212,7 @@ macro_rules! gives_permits {
             ///
             /// At most for `timeout`.
             pub fn acquire_many_timeout(&self, count: usize, timeout: Duration) -> Option<Permit<'_>> {
-                self.permits.acquire_within(count, timeout).then(|| Permit::new(&self.permits, count))
+                self.permits.acquire_within(count, timeout).then(|| Permit::new(&self.permits, count, $is_bounded))
             }
 
             /// [`acquire`](Self::acquire), with a permit that keeps the semaphore alive, for threads that outlive the caller.
@@ -295,8 +297,8 @@ macro_rules! gives_permits {
     };
 }
 
-gives_permits!(Semaphore);
-gives_permits!(BoundedSemaphore);
+gives_permits!(Semaphore, is_bounded: false, acquire: Permits::acquire_one);
+gives_permits!(BoundedSemaphore, is_bounded: true, acquire: |permits: &Permits| permits.acquire(1));
 
 /// A semaphore would have had more than [`Semaphore::MAX_PERMITS`] permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

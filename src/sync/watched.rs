@@ -3,7 +3,7 @@
 
 use super::deadlock::{self, GRAPH, Holder, Wait};
 use super::permits::{Permits, TooMany};
-use crate::primitive::Identity;
+use crate::primitive::{Calls, Identity};
 use crate::sys::clock::Deadline;
 use std::fmt::DebugStruct;
 use std::ops::Deref;
@@ -71,18 +71,26 @@ impl Watched {
         Place::here().acquire(self);
     }
 
+    pub(super) fn give_back(&self) {
+        // Cannot fail: the permit is out.
+        let _ = self.release_only();
+    }
+
     pub(super) fn release_only(&self) -> Result<(), TooMany> {
-        self.release_by(Permits::release_only)
+        self.release_by(Permits::begin_release)
     }
 
     pub(super) fn release_fair(&self) -> Result<(), TooMany> {
-        self.release_by(Permits::release_fair)
+        self.release_by(Permits::begin_release_fair)
     }
 
-    fn release_by(&self, release: impl FnOnce(&Permits) -> Result<(), TooMany>) -> Result<(), TooMany> {
+    fn release_by(&self, begin: impl FnOnce(&Permits) -> Result<Calls, TooMany>) -> Result<(), TooMany> {
         let mut graph = GRAPH.lock();
-        release(&self.permit)?;
+        let calls = begin(&self.permit)?;
         graph.release(self.number());
+        // A parker may be anybody's, and want a lock.
+        drop(graph);
+        calls.ring();
         Ok(())
     }
 
