@@ -67,7 +67,7 @@ fn await_arrival<S, R>(end: &Connection<S, R>) {
 }
 
 fn a_message_whose_sender_dies_inside_is_not_seen() {
-    let (near, child) = peer::<u8, Vec<u8>>(|far| {
+    let (near, child) = peer::<u8, Vec<u8>, _>(|far| {
         far.send(&b"whole".to_vec()).unwrap();
         far.send_bytes(&pattern(8 * MIB)).unwrap();
     });
@@ -81,7 +81,7 @@ fn a_message_whose_sender_dies_inside_is_not_seen() {
 }
 
 fn a_receive_times_out_while_the_sender_is_stopped() {
-    let (near, child) = peer::<(), ()>(|far| far.send_bytes(&pattern(8 * MIB)).unwrap());
+    let (near, child) = peer::<(), (), _>(|far| far.send_bytes(&pattern(8 * MIB)).unwrap());
     await_arrival(&near);
     stop(&child);
     for _ in 0..2 {
@@ -97,7 +97,7 @@ fn a_receive_times_out_while_the_sender_is_stopped() {
 }
 
 fn a_send_times_out_while_the_receiver_is_stopped() {
-    let (near, child) = peer::<String, usize>(|far| {
+    let (near, child) = peer::<String, usize, _>(|far| {
         while let Ok(text) = far.recv() {
             far.send(&text.len()).unwrap();
         }
@@ -116,7 +116,7 @@ fn a_send_times_out_while_the_receiver_is_stopped() {
 }
 
 fn a_flood_without_an_end_does_not_hold_up_a_timeout() {
-    let (near, child) = peer::<(), ()>(|far| {
+    let (near, child) = peer::<(), (), _>(|far| {
         // First chunks of messages of 1 GiB, none of which goes on.
         let mut chunk = vec![0; 16 + (64 << 10)];
         chunk[..4].copy_from_slice(&(64_u32 << 10).to_le_bytes());
@@ -137,7 +137,7 @@ fn a_flood_without_an_end_does_not_hold_up_a_timeout() {
 }
 
 fn the_end_is_seen_although_other_children_live() {
-    let (near, child) = peer::<u8, u8>(|far| drop(far.recv()));
+    let (near, child) = peer::<u8, u8, _>(|far| drop(far.recv()));
     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.kill();
     assert!(near.recv_timeout(SOON).unwrap_err().is_closed());
@@ -269,7 +269,7 @@ fn a_moved_end_that_is_touched_in_a_fork_leaves_the_other_usable() {
 }
 
 fn an_end_sent_to_a_process_that_dies_is_closed() {
-    let (near, child) = peer::<Connection<u8, u8>, ()>(|far| {
+    let (near, child) = peer::<Connection<u8, u8>, (), _>(|far| {
         let end = far.recv().unwrap();
         end.send(&end.recv().unwrap()).unwrap();
         let _forever = end.recv();
@@ -332,7 +332,7 @@ fn allow_fds(extra: usize) {
 
 fn descriptors_that_find_no_room_are_said_to_be_lost() {
     type Cargo = Vec<Fd<OwnedFd>>;
-    let (near, child) = peer::<Cargo, usize>(|far| {
+    let (near, child) = peer::<Cargo, usize, _>(|far| {
         allow_fds(3);
         far.send(&0).unwrap();
         let expect_lost = || assert!(matches!(far.recv(), Err(RecvError::Truncated)));
@@ -392,7 +392,7 @@ fn a_storm_of_signals_disturbs_nobody() {
             std::thread::sleep(Duration::from_micros(20));
         }
     });
-    let (near, echo) = peer::<String, String>(|far| {
+    let (near, echo) = peer::<String, String, _>(|far| {
         while let Ok(text) = far.recv() {
             far.send(&text).unwrap();
         }

@@ -12,6 +12,8 @@
 //! look", and the one millisecond after which a waiter is handed a lock by "was overtaken once".
 
 mod fixtures;
+#[cfg(crewkit_loom)]
+pub mod mortal;
 mod plain;
 
 pub use fixtures::{Drops, Item, SOON, spawn};

@@ -293,11 +293,10 @@ impl<S, R> Serialize for Connection<S, R> {
 
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let check = |fd: BorrowedFd<'_>| match is_seqpacket(fd) {
-            true => Ok(()),
-            false => Err("a descriptor in it is not the end of a connection"),
-        };
-        claim(u32::deserialize(deserializer)?, check).map(Self::from)
+        claim(u32::deserialize(deserializer)?, |fd| match is_seqpacket(fd.as_fd()) {
+            true => Ok(Self::from(fd)),
+            false => Err("a descriptor in it is not the end of a connection".to_owned()),
+        })
     }
 }
 

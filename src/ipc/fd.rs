@@ -115,5 +115,5 @@ pub fn serialize<T: AsFd, S: Serializer>(file: &T, serializer: S) -> Result<S::O
 /// Outside of crewkit's transports, and for a message that refers to a descriptor which did not come with it, or twice
 /// to the same.
 pub fn deserialize<'de, T: From<OwnedFd>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    claim(u32::deserialize(deserializer)?, |_| Ok(())).map(T::from)
+    claim(u32::deserialize(deserializer)?, Ok).map(T::from)
 }

@@ -1,4 +1,5 @@
-//! Typed messages between processes (Python's `multiprocessing.Pipe` and `multiprocessing.connection`).
+//! Typed messages between processes, and objects that they share (Python's `multiprocessing.Pipe`,
+//! `multiprocessing.connection`, and what `multiprocessing` has of `threading`).
 //!
 //! | Which one do I want? | Item | Python's name |
 //! |---|---|---|
@@ -6,22 +7,37 @@
 //! | to send and receive at one end | [`Connection`] | `Connection` |
 //! | to do so on two threads | [`SendHalf`], [`RecvHalf`] by [`Connection::split`] | |
 //! | a file or socket inside a message | [`Fd`], or `#[serde(with = "crewkit::ipc::fd")]` | |
+//! | one thread of all processes at a time | [`Lock`]; [`RLock`], if it may take it again | `Lock`, `RLock` |
+//! | a number or struct that several processes change | [`Value`]; [`Counter`], for a whole number | `Value` |
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
 
 mod connection;
+mod counter;
 mod direction;
 mod endpoint;
 mod error;
 pub mod fd;
 mod half;
+mod handle;
+mod lock;
+mod lock_error;
 pub(crate) mod parcel;
+mod rlock;
+mod shareable;
+mod value;
 mod wait;
 pub(crate) mod wire;
 
 pub use connection::{Connection, pipe};
+pub use counter::Counter;
 pub use error::{RecvError, SendError};
 pub use fd::Fd;
 pub use half::{RecvHalf, SendHalf};
+pub use lock::{Lock, LockGuard};
+pub use lock_error::{LockError, NotOwner};
+pub use rlock::{RLock, RLockGuard};
+pub use shareable::Shareable;
+pub use value::Value;
 pub use wait::wait;

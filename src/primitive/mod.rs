@@ -45,6 +45,8 @@ pub(crate) use latch::{Latch, LatchGuard};
 pub(crate) use park::foreign;
 pub(crate) use park::{Park, current};
 pub(crate) use platform::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, UnsafeCell, has_passed};
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
+pub(crate) use platform::{Got, Refused, Robust, fence};
 #[cfg(crewkit_loom)]
 pub(crate) use platform::{Latch, LatchGuard};
 pub(crate) use spin::Spin;

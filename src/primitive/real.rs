@@ -6,9 +6,13 @@ use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 pub(crate) use crate::sys::membarrier::fence_all_threads;
+#[cfg(feature = "processes")]
+pub(crate) use crate::sys::robust::{Got, Refused, Robust};
 pub(crate) use crate::sys::thread::native_id;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use std::hint;
+#[cfg(feature = "processes")]
+pub(crate) use std::sync::atomic::fence;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use std::thread_local;
 

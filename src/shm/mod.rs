@@ -3,9 +3,18 @@
 //! | Which one do I want? | Type |
 //! |---|---|
 //! | some words that several processes count in | [`Segment`] |
+//! | a value that several processes use, and that says what it is | [`Object`] |
+//! | a lock whose holder may die | [`Held`] |
+//! | a value of any length that is never read half written | [`Twofold`] |
 //!
 //! Used by `prefork` for its scoreboard and by `pool`. Private to the crate: what users share are the objects built on it.
 
+mod held;
+mod object;
 mod segment;
+mod twofold;
 
+pub(crate) use held::{Held, State};
+pub(crate) use object::{Layout, Locked, Object, Plain, Type};
 pub(crate) use segment::Segment;
+pub(crate) use twofold::Twofold;

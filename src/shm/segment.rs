@@ -29,6 +29,17 @@ impl Segment {
         Ok(Self { mapping: Mapping::new(fd.as_fd(), bytes)?, fd })
     }
 
+    /// Maps a segment of whatever length it says it has; anything but a sealed one is an error as above.
+    pub(crate) fn from_any_fd(fd: OwnedFd) -> io::Result<Self> {
+        let bytes = memory::sealed_length(fd.as_fd())?;
+        Self::from_fd(fd, bytes)
+    }
+
+    /// Leaves the memory mapped when this is dropped, for somebody who still points into it.
+    pub(super) fn keep_mapped(&mut self) {
+        self.mapping.keep();
+    }
+
     /// The words, in the same order in every process.
     pub(crate) fn words(&self) -> &[AtomicU64] {
         self.mapping.words()

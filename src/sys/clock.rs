@@ -58,6 +58,23 @@ impl Deadline {
     }
 }
 
+/// The monotonic clock's time `pause` from now, as the C library wants it; the clock's last second, if that is beyond it.
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
+pub(crate) fn monotonic_after(pause: Duration) -> libc::timespec {
+    // The very clock of Instant, which does not show its reading.
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    timespec(now.saturating_add(pause))
+}
+
+/// A time or a length of time as the kernel wants it.
+#[cfg(not(crewkit_loom))]
+pub(crate) fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(time.subsec_nanos().cast_signed()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity([u8; 20]);
 
+impl Identity {
+    /// The same as whole words.
+    pub(crate) fn words(self) -> [u64; 3] {
+        let mut words = [0; 3];
+        for (word, bytes) in words.iter_mut().zip(self.0.chunks(size_of::<u64>())) {
+            *word = bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        }
+        words
+    }
+}
+
 /// The main executable as it is mapped here.
 #[derive(Debug)]
 pub(crate) struct Image {

@@ -7,7 +7,7 @@
 
 #![expect(unsafe_code, reason = "glibc has no wrapper for futex(2)")]
 
-use super::clock::Deadline;
+use super::clock::{Deadline, timespec};
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 
@@ -16,10 +16,7 @@ use std::sync::atomic::AtomicU32;
 /// Returns for a wake, a passed deadline, a word that differs, a signal, or for no reason: the caller looks again.
 /// The comparison and the falling asleep are one step for [`wake_one`].
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) {
-    let timeout = deadline.remaining().map(|left| libc::timespec {
-        tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: libc::c_long::from(left.subsec_nanos().cast_signed()),
-    });
+    let timeout = deadline.remaining().map(timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `word` and the timespec outlive the call, and FUTEX_WAIT only reads them.
     unsafe {

@@ -72,19 +72,28 @@ fn open() -> nix::Result<OwnedFd> {
 }
 
 /// Checks that a descriptor from elsewhere is a file of `bytes` bytes whose size is sealed.
-pub(crate) fn check(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    let expected = file_length(bytes)?;
+fn check(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let size = sealed_length(fd)?;
+    if size != bytes {
+        let what = format!("the shared segment has {size} bytes instead of {bytes}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(())
+}
+
+/// How many bytes the file has, if that is sealed and a number that [`create`] could have made.
+pub(crate) fn sealed_length(fd: BorrowedFd<'_>) -> io::Result<usize> {
     // A file that cannot be sealed at all answers EINVAL.
     let seals = during("reading the seals of a shared segment", fcntl(fd, FcntlArg::F_GET_SEALS))?;
     if !SealFlag::from_bits_retain(seals).contains(SEALS) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the size of the shared segment is not sealed"));
     }
     let size = during("reading the size of a shared segment", fstat(fd))?.st_size;
-    if size != expected {
-        let what = format!("the shared segment has {size} bytes instead of {expected}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    }
-    Ok(())
+    let length = usize::try_from(size).ok().filter(|&length| file_length(length).is_ok());
+    length.ok_or_else(|| {
+        let what = format!("the shared segment has {size} bytes, which is no positive number of words");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 fn file_length(bytes: usize) -> io::Result<i64> {
@@ -98,6 +107,7 @@ fn file_length(bytes: usize) -> io::Result<i64> {
 pub(crate) struct Mapping {
     base: NonNull<AtomicU64>,
     bytes: NonZeroUsize,
+    is_kept: bool,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread, and all that it gives out is `&[AtomicU64]`, which is Sync.
@@ -106,14 +116,19 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps a descriptor that [`create`] made. Another descriptor is refused as by [`check`].
+    /// Maps a descriptor that [`create`] made for as many bytes. Another one is [`io::ErrorKind::InvalidData`].
     pub(crate) fn new(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
         check(fd, bytes)?;
         let Some(bytes) = NonZeroUsize::new(bytes) else { return Err(io::ErrorKind::InvalidInput.into()) };
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: the kernel chooses an address that nobody uses, and the file was checked to be sealed and of this size.
         let base = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, fd.as_fd(), 0) };
-        Ok(Self { base: during("mapping a shared segment", base)?.cast(), bytes })
+        Ok(Self { base: during("mapping a shared segment", base)?.cast(), bytes, is_kept: false })
+    }
+
+    /// Stays mapped when this is dropped: something that Rust does not see still points into it.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
     }
 
     /// The segment's words.
@@ -127,6 +142,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         // SAFETY: invariant 1; the slices given out borrow `self`, so none is left.
         let result = unsafe { munmap(self.base.cast(), self.bytes.get()) };
         debug_assert!(result.is_ok(), "unmapping a whole mapping of one's own cannot fail: {result:?}");

@@ -43,6 +43,8 @@ processes! {
     pub(crate) mod memory;
     pub(crate) mod poll;
     pub(crate) mod process;
+    pub(crate) mod random;
+    pub(crate) mod robust;
     pub(crate) mod signal;
     pub(crate) mod socket;
     pub(crate) mod spawn;

@@ -14,9 +14,37 @@ pub(crate) fn native_id() -> u32 {
     id.unsigned_abs()
 }
 
+/// [`native_id`], asked for once in each thread: a system call less.
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
+#[inline]
+pub(crate) fn cached_id() -> u32 {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// The thread's id, and the fork generation in which it was asked for: a forked child's thread is a new one.
+        static ID: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+    }
+    let (id, generation) = ID.get();
+    let now = super::generation::current();
+    if id != 0 && generation == now {
+        return id;
+    }
+    let id = native_id();
+    ID.set((id, now));
+    id
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(all(feature = "processes", not(crewkit_loom)))]
+    #[test]
+    fn the_remembered_id_is_each_threads_own() {
+        assert_eq!(cached_id(), native_id());
+        assert_eq!(cached_id(), native_id());
+        std::thread::spawn(|| assert_eq!(cached_id(), native_id())).join().unwrap();
+    }
 
     #[test]
     fn it_is_the_number_in_proc() {

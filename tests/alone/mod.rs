@@ -142,12 +142,12 @@ impl Drop for Child {
 }
 
 /// A child that has the other end of a new pipe, and no copy of this one.
-pub(crate) fn peer<S, R>(body: impl FnOnce(Connection<R, S>)) -> (Connection<S, R>, Child) {
+pub(crate) fn peer<S, R, C: Code>(body: impl FnOnce(Connection<R, S>) -> C) -> (Connection<S, R>, Child) {
     let (near, far) = pipe().expect("a pipe");
     let (mut near, mut far) = (Some(near), Some(far));
     let child = fork(|| {
         drop(near.take());
-        body(adopt(far.take().expect("not taken yet")));
+        body(adopt(far.take().expect("not taken yet")))
     });
     drop(far);
     (near.expect("taken in the child only"), child)

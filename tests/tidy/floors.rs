@@ -7,7 +7,7 @@ use crate::source::{Source, Token};
 pub(crate) const TABLE: &str = " 9  prefork                  master, workers, scoreboard
  7  pool                     threads and processes that outlive their tasks
  6  process                  start methods, life cycle, causes of death
- 5  ipc                      typed messages between processes, with descriptors in them
+ 5  ipc                      messages between processes, and objects that they share
  4  thread  shm  reactor     threads, timers, locals; sealed segments; the event loop
  3  queue       framing      Queue between threads; message codec with a cap
  3  coroutine                generators, on stacks of their own

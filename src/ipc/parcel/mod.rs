@@ -166,7 +166,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Re
     let name = std::any::type_name::<T>();
     let why = match (read, refused) {
         (Ok((value, [])), None) => return Ok(value),
-        (_, Some(why)) => why.to_owned(),
+        (_, Some(why)) => why,
         (Err(error), None) => error.to_string(),
         (Ok((_, rest)), None) => format!("{} bytes are left over", rest.len()),
     };

@@ -15,7 +15,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::{DecodeError, EncodeError, MAX_FDS_PER_RECORD, Moving};
 
@@ -36,7 +36,7 @@ struct Given {
 #[derive(Default)]
 struct Wanted {
     fds: Vec<Option<OwnedFd>>,
-    refused: Option<&'static str>,
+    refused: Option<String>,
 }
 
 thread_local! {
@@ -117,10 +117,10 @@ impl Decoding {
     }
 
     /// Closes what was not claimed; says why a claim was refused.
-    pub(super) fn finish(self) -> Option<&'static str> {
+    pub(super) fn finish(self) -> Option<String> {
         match self.0.pop() {
             Some(Frame::Decoding(wanted)) => wanted.and_then(|wanted| wanted.refused),
-            Some(Frame::Encoding(_)) | None => Some(GONE),
+            Some(Frame::Encoding(_)) | None => Some(GONE.to_owned()),
         }
     }
 }
@@ -154,25 +154,27 @@ pub(in crate::ipc) fn attach<E: serde::ser::Error>(
     }
 }
 
-/// Takes the descriptor with this index out of the message being deserialised, if `check` finds it to be what it
-/// should be.
-pub(in crate::ipc) fn claim<E: serde::de::Error>(
+/// Takes the descriptor with this index out of the message being deserialised, and makes of it what it should be. Serde's
+/// format may lose the text of an error, so why `make` refused is also noted for the receiver.
+pub(in crate::ipc) fn claim<T, E: serde::de::Error>(
     index: u32,
-    check: impl FnOnce(BorrowedFd<'_>) -> Result<(), &'static str>,
-) -> Result<OwnedFd, E> {
+    make: impl FnOnce(OwnedFd) -> Result<T, String>,
+) -> Result<T, E> {
     let claimed = with_top(|frame| {
-        let Frame::Decoding(wanted) = frame else { return Err(NOT_HERE) };
+        let Frame::Decoding(wanted) = frame else { return Err(NOT_HERE.to_owned()) };
         let wanted = wanted.get_or_insert_default();
         let slot = usize::try_from(index).ok().and_then(|index| wanted.fds.get_mut(index));
         let claimed = match slot.map(Option::take) {
-            Some(Some(fd)) => check(fd.as_fd()).map(|()| fd),
-            Some(None) => Err("it uses a descriptor twice"),
-            None => Err("it refers to a descriptor that did not come with it"),
+            Some(Some(fd)) => make(fd),
+            Some(None) => Err("it uses a descriptor twice".to_owned()),
+            None => Err("it refers to a descriptor that did not come with it".to_owned()),
         };
-        wanted.refused = wanted.refused.or(claimed.as_ref().err().copied());
+        if let Err(why) = &claimed {
+            wanted.refused.get_or_insert_with(|| why.clone());
+        }
         claimed
     });
-    claimed.unwrap_or(Err(NOT_HERE)).map_err(E::custom)
+    claimed.unwrap_or_else(|| Err(NOT_HERE.to_owned())).map_err(E::custom)
 }
 
 #[cfg(test)]

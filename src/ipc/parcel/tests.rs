@@ -25,7 +25,7 @@ impl Serialize for Handle {
 
 impl<'de> Deserialize<'de> for Handle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        claim(u32::deserialize(deserializer)?, |_| Ok(())).map(Self)
+        claim(u32::deserialize(deserializer)?, Ok).map(Self)
     }
 }
 
@@ -68,7 +68,7 @@ fn outside_a_transport_it_is_an_error_that_says_so() {
     let error = attach::<serde::de::value::Error>(|| unreachable!()).unwrap_err();
     assert!(error.to_string().contains("Connection::send"), "{error}");
     assert!(postcard::to_stdvec(&writer).is_err());
-    let error = claim::<serde::de::value::Error>(0, |_| Ok(())).unwrap_err();
+    let error = claim::<_, serde::de::value::Error>(0, Ok).unwrap_err();
     assert!(error.to_string().contains("Connection::send"), "{error}");
     assert!(postcard::from_bytes::<Handle>(&[0]).is_err());
 }

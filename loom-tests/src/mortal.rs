@@ -1,0 +1,198 @@
+//! Processes that die in a model: threads that stop for good before one of their steps.
+//!
+//! A step is an operation on an atomic of this module, or on a [`Robust`]. [`dies_before`] runs a body and ends it before
+//! its n-th step; what the kernel does for a dead process, it does too: the mutexes that it held say so to the next. So a
+//! protocol is explored for each n, until the body lives through it.
+
+use loom::sync::{Condvar, Mutex};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+loom::thread_local! {
+    static STEPS: Cell<Option<usize>> = Cell::new(None);
+    static ME: Cell<usize> = Cell::new(0);
+}
+
+/// What unwinds the dead.
+struct Dead;
+
+/// One step: the end, if there were enough.
+fn step() {
+    STEPS.with(|steps| match steps.get() {
+        Some(0) => {
+            steps.set(None);
+            resume_unwind(Box::new(Dead));
+        }
+        Some(left) => steps.set(Some(left - 1)),
+        None => {}
+    });
+}
+
+/// Runs `body` until its step `number`, counted from 0; whether it died there, rather than come to its end before.
+pub fn dies_before(number: usize, body: impl FnOnce()) -> bool {
+    STEPS.with(|steps| steps.set(Some(number)));
+    let result = catch_unwind(AssertUnwindSafe(body));
+    STEPS.with(|steps| steps.set(None));
+    match result {
+        Ok(()) => false,
+        Err(dead) if dead.is::<Dead>() => true,
+        Err(other) => resume_unwind(other),
+    }
+}
+
+/// Names this thread of a model, as the kernel's ids do: any number but 0.
+pub fn i_am(number: usize) {
+    ME.with(|me| me.set(number));
+}
+
+/// A fence.
+pub fn fence(order: Ordering) {
+    step();
+    loom::sync::atomic::fence(order);
+}
+
+macro_rules! atomics {
+    ($($name:ident: $value:ty),*) => { $(
+        /// An atomic whose operations are steps.
+        #[derive(Debug)]
+        pub struct $name(loom::sync::atomic::$name);
+
+        impl $name {
+            /// As std's; so below.
+            pub fn new(value: $value) -> Self {
+                Self(loom::sync::atomic::$name::new(value))
+            }
+
+            /// A step.
+            pub fn load(&self, order: Ordering) -> $value {
+                step();
+                self.0.load(order)
+            }
+
+            /// A step.
+            pub fn store(&self, value: $value, order: Ordering) {
+                step();
+                self.0.store(value, order);
+            }
+        }
+    )* };
+}
+
+atomics!(AtomicU32: u32, AtomicU64: u64);
+
+/// How a mutex was got; as `sys::robust` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// Its last holder unlocked it.
+    Clean,
+    /// Its last holder died with it.
+    OwnerDied,
+}
+
+/// Why a mutex was not got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Somebody else holds it.
+    Busy,
+    /// This thread does.
+    Own,
+}
+
+/// The kernel's and the C library's part of a robust mutex, each of whose calls is one step.
+#[derive(Debug, Default)]
+pub struct Robust {
+    state: Mutex<State>,
+    released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    holder: usize,
+    owner_died: bool,
+    is_consistent: bool,
+}
+
+impl Robust {
+    fn state(&self) -> loom::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes it, waiting for its holder to release it or to die. A model waits without a deadline.
+    pub fn lock<D>(&self, _: D) -> Result<Got, Refused> {
+        step();
+        let me = ME.with(Cell::get);
+        let mut state = self.state();
+        if state.holder == me {
+            return Err(Refused::Own);
+        }
+        while state.holder != 0 {
+            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(state.enter(me))
+    }
+
+    /// Takes it if it is free.
+    pub fn try_lock(&self) -> Result<Got, Refused> {
+        step();
+        let me = ME.with(Cell::get);
+        let mut state = self.state();
+        match state.holder {
+            0 => Ok(state.enter(me)),
+            holder if holder == me => Err(Refused::Own),
+            _ => Err(Refused::Busy),
+        }
+    }
+
+    /// What is guarded is in order.
+    pub fn make_consistent(&self) {
+        step();
+        self.state().is_consistent = true;
+    }
+
+    /// Releases it.
+    ///
+    /// # Panics
+    ///
+    /// If the mutex is not consistent: it would be of no use to anybody any more.
+    pub fn unlock(&self) -> bool {
+        step();
+        let mut state = self.state();
+        if state.holder != ME.with(Cell::get) {
+            return false;
+        }
+        assert!(state.is_consistent, "unlocked without having been made consistent");
+        state.holder = 0;
+        self.released.notify_one();
+        true
+    }
+
+    /// The kernel's part after the death of this thread of the model: takes the mutex from it, if it held it.
+    pub fn bury_me(&self) {
+        let mut state = self.state();
+        if state.holder == ME.with(Cell::get) {
+            state.holder = 0;
+            state.owner_died = true;
+            self.released.notify_one();
+        }
+    }
+
+    /// Whether the calling thread holds it.
+    pub fn is_mine(&self) -> bool {
+        self.state().holder == ME.with(Cell::get)
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_held(&self) -> bool {
+        self.state().holder != 0
+    }
+}
+
+impl State {
+    fn enter(&mut self, me: usize) -> Got {
+        self.holder = me;
+        self.is_consistent = !self.owner_died;
+        if std::mem::take(&mut self.owner_died) { Got::OwnerDied } else { Got::Clean }
+    }
+}

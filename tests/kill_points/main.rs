@@ -1,0 +1,45 @@
+//! A kill at every machine instruction of sending, receiving, and using what is shared.
+//!
+//! A traced child runs k single steps into an operation on its end of a connection and is killed there; then the
+//! survivors use theirs. They must not hang, must see each message whole or not at all and after that the end, and no
+//! descriptor may be left over. Each kill point runs twice: with survivors that come later, and with survivors that are
+//! asleep on their ends already (one for a connection, two where the message holds the end of another).
+//!
+//! Between two system calls, who sends or receives does nothing that another can see, so the quick run takes every point
+//! around each system call and few elsewhere. Of what is shared in memory each store can be seen: there the quick run is
+//! a sample. `CREWKIT_KILL_POINTS=all` takes every one; build with `--release` for that.
+
+#![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
+
+#[path = "../alone/mod.rs"]
+mod alone;
+mod messages;
+mod objects;
+mod points;
+
+use std::process::ExitCode;
+
+use crewkit::ipc::{Lock, RLock};
+use messages::{Large, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending, sending_an_end};
+use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
+use points::{When, both, once_seen_always_seen, series};
+
+fn main() -> ExitCode {
+    alone::main(&[
+        ("send_a_small_message", || both(sending::<Small>)),
+        ("send_a_message_of_three_chunks", || both(sending::<Large>)),
+        ("send_a_message_with_a_connection_inside", || both(sending_an_end)),
+        ("receive_and_answer_a_small_message", || both(echoing::<Small>)),
+        ("receive_and_answer_a_message_of_three_chunks", || both(echoing::<Large>)),
+        ("receive_and_answer_a_message_with_a_connection_inside", || both(echoing_an_end)),
+        ("receive_while_the_sender_is_blocked", || {
+            // What this survivor sees depends on how far it came itself, so only the ends of the series are certain.
+            series(receiving_from_a_blocked_sender, When::Asleep);
+        }),
+        ("take_and_release_a_lock", || once_seen_always_seen(taking_a_lock::<Lock>, When::Later)),
+        ("take_and_release_an_rlock_twice", || once_seen_always_seen(taking_a_lock::<RLock>, When::Later)),
+        ("release_a_lock_for_which_two_wait", || once_seen_always_seen(releasing_a_lock::<Lock>, When::Asleep)),
+        ("release_an_rlock_for_which_two_wait", || once_seen_always_seen(releasing_a_lock::<RLock>, When::Asleep)),
+        ("update_a_value", || once_seen_always_seen(updating_a_value, When::Later)),
+    ])
+}

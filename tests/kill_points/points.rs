@@ -1,0 +1,205 @@
+//! How a process is killed at each instruction of an operation, and who is asked afterwards.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, raise};
+use nix::sys::wait::{WaitStatus, waitpid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::alone::{self, Child, Code, open_fds};
+use crewkit::ipc::Connection;
+
+/// A survivor that has seen nothing for this long hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(15);
+/// Between two system calls, the quick run takes the steps 0 to 3 and then each this many times farther.
+const STRIDE: usize = 6;
+
+/// When the survivors use their ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum When {
+    /// After the kill.
+    Later,
+    /// They were asleep in `recv` or `send` before the first step.
+    Asleep,
+}
+
+/// What the survivors saw of the operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// Nothing.
+    Before,
+    /// All of it.
+    After,
+}
+
+/// A kill point made ready: the victim, stopped before its first step, and the survivors' part.
+pub(crate) struct Stage {
+    pub(crate) victim: Child,
+    pub(crate) judge: Judge,
+}
+
+pub(crate) type Judge = Box<dyn FnOnce() -> Outcome>;
+
+/// A child that is handed an object, as any process would be. It has the object when this returns.
+pub(crate) fn given<T: Serialize + DeserializeOwned, C: Code>(object: &T, body: impl FnOnce(T) -> C) -> Child {
+    let (end, child) = alone::peer(|end: Connection<(), T>| {
+        let object = end.recv().unwrap();
+        end.send(&()).unwrap();
+        body(object)
+    });
+    end.send(object).unwrap();
+    end.recv_timeout(HANG).unwrap();
+    child
+}
+
+/// The same, of a process that is handed an object.
+pub(crate) fn traced<T: Serialize + DeserializeOwned, O: FnOnce()>(object: &T, prepare: impl FnOnce(T) -> O) -> Child {
+    await_stop(given(object, |object| stop_before(prepare(object))))
+}
+
+/// The victim's part: stops, and is stepped through the operation.
+pub(crate) fn stop_before(operation: impl FnOnce()) {
+    ptrace::traceme().unwrap();
+    raise(Signal::SIGSTOP).unwrap();
+    operation();
+}
+
+pub(crate) fn await_stop(victim: Child) -> Child {
+    assert!(matches!(waitpid(victim.pid(), None), Ok(WaitStatus::Stopped(_, Signal::SIGSTOP))));
+    ptrace::setoptions(victim.pid(), ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD)
+        .unwrap();
+    victim
+}
+
+/// Waits until the child sleeps in a system call.
+pub(crate) fn await_sleep(child: &Child) {
+    let begin = Instant::now();
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+        match stat.rsplit(") ").next().and_then(|fields| fields.chars().next()) {
+            Some('S') => return,
+            Some('Z') => panic!("the child has ended"),
+            _ => assert!(begin.elapsed() < HANG, "the child does not sleep: {stat}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+pub(crate) const BEFORE: i32 = 10;
+pub(crate) const AFTER: i32 = 11;
+
+/// Both kinds of survivors. What they see is decided by the victim's steps alone: once seen, always seen.
+pub(crate) fn both(stage: fn(When) -> Stage) {
+    once_seen_always_seen(stage, When::Later);
+    once_seen_always_seen(stage, When::Asleep);
+}
+
+pub(crate) fn once_seen_always_seen(stage: fn(When) -> Stage, when: When) {
+    let outcomes = series(stage, when);
+    let first = outcomes.iter().position(|(_, outcome)| *outcome == Outcome::After).unwrap();
+    let late = outcomes[first..].iter().find(|(_, outcome)| *outcome == Outcome::Before);
+    assert_eq!(late, None, "seen by the survivors at an earlier kill point, and not at this one");
+}
+
+/// Where the victim is killed: at this stop (see [`hop`]), and this many single steps behind it.
+type Point = (usize, usize);
+
+/// All kill points of one operation with one kind of survivors.
+pub(crate) fn series(stage: fn(When) -> Stage, when: When) -> Vec<(Point, Outcome)> {
+    let everything = std::env::var("CREWKIT_KILL_POINTS").is_ok_and(|value| value == "all");
+    if everything {
+        nix::unistd::alarm::cancel();
+    }
+    let fds = open_fds();
+    let mut outcomes: Vec<(Point, Outcome)> = Vec::new();
+    let mut stop = 0;
+    let mut ended = false;
+    while !ended {
+        let mut steps = 0;
+        loop {
+            let Stage { victim, judge } = stage(when);
+            let reached = kill_at(victim, (stop, steps));
+            let (taken, next) = reached.unwrap_or((0, Next::Ended));
+            outcomes.push(((stop, taken), judge()));
+            assert_eq!(open_fds(), fds, "a descriptor is left over at kill point {:?}", (stop, taken));
+            ended = next == Next::Ended && taken == 0;
+            // Entering a system call is one point: it begins only after that. Elsewhere go on up to the next one.
+            if next != Next::Instruction || stop % 2 == 1 {
+                break;
+            }
+            steps = if everything || steps < 3 { steps + 1 } else { steps * STRIDE };
+        }
+        stop += 1;
+    }
+    outcomes.dedup_by_key(|(point, _)| *point);
+    let before = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Before).count();
+    let after = outcomes.len() - before;
+    println!("  {when:?}: {} kill points, {} system calls; before {before}, after {after}", outcomes.len(), stop / 2);
+    assert!(before > 0 && after > 0);
+    outcomes
+}
+
+/// What would have come next where the victim was killed.
+#[derive(Clone, Copy, PartialEq)]
+enum Next {
+    Instruction,
+    SystemCall,
+    /// Nothing: it had ended by itself.
+    Ended,
+}
+
+/// Kills the victim at a point, or before the next system call if that comes first. Says how many steps were taken
+/// behind the stop; `None` if the victim did not come to the stop.
+fn kill_at(victim: Child, (stop, steps): Point) -> Option<(usize, Next)> {
+    for _ in 0..stop {
+        if !hop(&victim) {
+            victim.reaped();
+            return None;
+        }
+    }
+    for taken in 0..steps {
+        if at_system_call(&victim) {
+            victim.kill();
+            return Some((taken, Next::SystemCall));
+        }
+        if !step(&victim) {
+            victim.reaped();
+            return Some((taken + 1, Next::Ended));
+        }
+    }
+    victim.kill();
+    Some((steps, Next::Instruction))
+}
+
+/// On to the next stop: before a system call at odd stops, after it at even ones. False when the victim has ended.
+fn hop(victim: &Child) -> bool {
+    ptrace::syscall(victim.pid(), None).unwrap();
+    match waitpid(victim.pid(), None).unwrap() {
+        WaitStatus::PtraceSyscall(_) => true,
+        WaitStatus::Exited(_, 0) => false,
+        other => panic!("the victim failed by itself: {other:?}"),
+    }
+}
+
+/// One instruction. False when the victim has ended.
+fn step(victim: &Child) -> bool {
+    ptrace::step(victim.pid(), None).unwrap();
+    match waitpid(victim.pid(), None).unwrap() {
+        WaitStatus::Stopped(_, Signal::SIGTRAP) => true,
+        WaitStatus::Exited(_, 0) => false,
+        other => panic!("the victim failed by itself: {other:?}"),
+    }
+}
+
+/// Whether the victim's next instruction is a system call.
+fn at_system_call(victim: &Child) -> bool {
+    let registers = ptrace::getregs(victim.pid()).unwrap();
+    #[cfg(target_arch = "x86_64")]
+    let (counter, mask, call) = (registers.rip, 0xFFFF, 0x050F);
+    #[cfg(target_arch = "aarch64")]
+    let (counter, mask, call) = (registers.pc, 0xFFFF_FFFF, 0xD400_0001);
+    let address = std::ptr::without_provenance_mut(usize::try_from(counter).unwrap());
+    ptrace::read(victim.pid(), address).unwrap() & mask == call
+}
