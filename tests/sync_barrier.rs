@@ -131,25 +131,49 @@ fn br4_an_action_may_look_at_its_barrier_and_break_it() {
     });
 }
 
+/// A barrier of two whose action says that it runs, and waits until it may end.
+fn held_up() -> (Barrier, Arc<[Event; 2]>) {
+    let events = Arc::new([Event::new(), Event::new()]);
+    let inner = Arc::clone(&events);
+    let action = move || {
+        inner[0].set();
+        inner[1].wait();
+    };
+    (Barrier::with_action(2, action), events)
+}
+
 #[test]
 fn br4_the_time_of_a_running_action_does_not_count() {
-    let (acting, go_on) = (Arc::new(Event::new()), Arc::new(Event::new()));
-    let events = (Arc::clone(&acting), Arc::clone(&go_on));
-    let barrier = Barrier::with_action(2, move || {
-        events.0.set();
-        events.1.wait();
-    });
-    thread::scope(|scope| {
-        let timed = asleep::spawn(scope, || barrier.wait_timeout(LONG));
-        timed.until_asleep();
-        let last = scope.spawn(|| barrier.wait());
-        acting.wait();
-        thread::sleep(LONG);
-        assert!(!timed.handle.is_finished());
-        go_on.set();
-        assert_eq!(timed.join().unwrap().index, 0);
-        assert!(last.join().unwrap().unwrap().is_leader);
-    });
+    // However busy the machine, with some timeout the last party comes before it is over.
+    let mut timeout = SHORT;
+    loop {
+        let (barrier, events) = held_up();
+        let [acting, go_on] = &*events;
+        let went_well = thread::scope(|scope| {
+            let begin = Instant::now();
+            let timed = asleep::spawn(scope, || barrier.wait_timeout(timeout));
+            let last = scope.spawn(|| {
+                while barrier.waiting() == 0 && !barrier.is_broken() {
+                    thread::yield_now();
+                }
+                barrier.wait()
+            });
+            while !acting.wait_timeout(SHORT) && !barrier.is_broken() {}
+            if acting.is_set() {
+                // Its time is over.
+                thread::sleep(timeout.saturating_sub(begin.elapsed()) + SHORT);
+                assert!(!timed.handle.is_finished());
+            }
+            go_on.set();
+            let (timed, last) = (timed.join(), last.join().unwrap());
+            assert_eq!((timed.is_ok(), last.is_ok()), (acting.is_set(), acting.is_set()));
+            acting.is_set()
+        });
+        if went_well {
+            break;
+        }
+        timeout *= 2;
+    }
 }
 
 #[test]
@@ -233,12 +257,8 @@ fn br7_the_default_timeout_holds_where_no_other_is_given() {
 
 #[test]
 fn br8_nobody_enters_before_all_have_left() {
-    let (acting, go_on) = (Arc::new(Event::new()), Arc::new(Event::new()));
-    let events = (Arc::clone(&acting), Arc::clone(&go_on));
-    let barrier = Barrier::with_action(2, move || {
-        events.0.set();
-        events.1.wait();
-    });
+    let (barrier, events) = held_up();
+    let [acting, go_on] = &*events;
     thread::scope(|scope| {
         let parties = [asleep::spawn(scope, || barrier.wait()), asleep::spawn(scope, || barrier.wait())];
         acting.wait();
@@ -249,6 +269,25 @@ fn br8_nobody_enters_before_all_have_left() {
         go_on.set();
         assert!(parties.into_iter().all(|party| party.join().is_ok()));
         assert_eq!(third.join(), Err(BrokenBarrier), "nobody came to the second trip");
+    });
+}
+
+#[test]
+fn br8_the_time_at_the_door_does_not_count() {
+    let (barrier, events) = held_up();
+    let [acting, go_on] = &*events;
+    thread::scope(|scope| {
+        let parties = [asleep::spawn(scope, || barrier.wait()), asleep::spawn(scope, || barrier.wait())];
+        acting.wait();
+        let begin = Instant::now();
+        let timed = asleep::spawn(scope, || barrier.wait_timeout(LONG));
+        timed.until_asleep();
+        let patient = asleep::spawn(scope, || barrier.wait());
+        patient.until_asleep();
+        thread::sleep(LONG.saturating_sub(begin.elapsed()) + SHORT);
+        go_on.set();
+        assert!(parties.into_iter().all(|party| party.join().is_ok()));
+        assert!(timed.join().is_ok() && patient.join().is_ok(), "its time began when it came in");
     });
 }
 

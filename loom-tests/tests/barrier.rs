@@ -70,6 +70,16 @@ fn a_timeout_and_the_last_arrival_agree() {
 }
 
 #[test]
+fn the_default_timeout_and_the_last_arrival_agree() {
+    explore("barrier with a timeout: wait × wait", || {
+        let barrier = Arc::new(Barrier::new(2).default_timeout(SOON));
+        let other = spawn(&barrier, Barrier::wait);
+        let mine = barrier.wait();
+        assert_eq!(both(mine, other.join().unwrap()), !barrier.is_broken());
+    });
+}
+
+#[test]
 fn a_timeout_breaks_the_barrier_for_two_others() {
     explore_large("barrier of 4: wait × wait × wait_timeout", || {
         let barrier = Arc::new(Barrier::new(4));

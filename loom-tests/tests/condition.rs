@@ -2,7 +2,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::sync::{CannotWait, Condition, Lock, RLock};
-use crewkit_loom_tests::{Plain, exhaust, explore, explore_large};
+use crewkit_loom_tests::{Plain, explore, explore_large};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -48,7 +48,7 @@ fn spawn<S: Send + Sync + 'static, T: Send + 'static>(
 
 #[test]
 fn a_change_under_the_lock_is_not_missed() {
-    exhaust("condition: wait × notify", || {
+    explore("condition: wait × notify", || {
         let shared = Arc::new(Shared::default());
         let taker = spawn(&shared, Shared::take);
         shared.put(1);
@@ -112,6 +112,20 @@ fn one_notification_is_for_one_of_two_even_if_one_gives_up() {
         let called = usize::from(shared.changed.notify_one());
         drop(tokens);
         assert_eq!(timed.into_iter().map(|timed| timed.join().unwrap()).sum::<usize>(), called);
+    });
+}
+
+/// Nobody holds the lock, so that who is called is rung at once, and may go on before the notifier has left the line.
+#[test]
+fn a_notification_without_the_lock_is_told_and_heard_alike() {
+    explore("condition: wait_timeout × notify_one without the lock", || {
+        let shared = Arc::new(Shared::default());
+        let mut tokens = shared.tokens.lock();
+        let notifier = spawn(&shared, |shared| shared.changed.notify_one());
+        let was_heard = shared.changed.wait_timeout(&mut tokens, SOON);
+        drop(tokens);
+        assert_eq!(notifier.join().unwrap(), was_heard);
+        assert!(!shared.changed.notify_one() && shared.tokens.try_lock().is_some());
     });
 }
 

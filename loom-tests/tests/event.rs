@@ -51,11 +51,18 @@ fn what_was_done_before_a_second_set_is_seen_by_who_comes_after_it() {
 #[test]
 fn one_set_wakes_both_waiters() {
     explore("event: wait × wait × set", || {
-        let event = Arc::new(Event::new());
-        let waiters = [(); 2].map(|()| spawn(&event, Event::wait));
-        event.set();
+        let shared = Arc::new((Event::new(), Plain::new(0)));
+        let waiters = [(); 2].map(|()| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.0.wait();
+                assert_eq!(shared.1.get(), 1);
+            })
+        });
+        shared.1.add(1);
+        shared.0.set();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        assert!(event.is_set());
+        assert!(shared.0.is_set());
     });
 }
 

@@ -2,6 +2,17 @@
 //! have loom's mutex in its place. Nobody spins here, so whoever finds the latch taken sleeps.
 #![cfg(crewkit_loom)]
 
+/// loom's types cannot be made in a constant.
+mod constants {
+    macro_rules! const_on_the_machine {
+        ($function:item) => {
+            $function
+        };
+    }
+    pub(crate) use const_on_the_machine;
+}
+use constants::const_on_the_machine;
+
 #[path = "../../src/primitive/latch.rs"]
 mod latch;
 
@@ -23,6 +34,10 @@ mod platform {
     }
 
     impl Futex {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
         pub(crate) fn wait(&self, expected: u32, _: Deadline) {
             let bucket = self.bucket.lock().expect("no model goes on after a panic");
             if self.word.load(Ordering::SeqCst) == expected {
@@ -70,8 +85,10 @@ mod sys {
 }
 
 use crewkit::model::Arc;
-use crewkit_loom_tests::{explore, spawn};
+use crewkit_loom_tests::{Plain, explore, spawn};
 use latch::Latch;
+use loom::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn one_at_a_time_and_in_order() {
@@ -104,5 +121,23 @@ fn a_try_takes_the_latch_only_while_it_is_free() {
         *latch.lock() += 1;
         let added = others.map(|other| usize::from(other.join().unwrap()));
         assert_eq!(*latch.lock(), 1 + added.iter().sum::<usize>());
+    });
+}
+
+#[test]
+fn who_passes_sees_what_the_holder_did() {
+    explore("latch: (take, show, write, leave) × (see, pass)", || {
+        let shared = Arc::new((Latch::new(()), AtomicBool::new(false), Plain::new(0)));
+        let holder = spawn(&shared, |(latch, is_seen, plain)| {
+            let _guard = latch.lock();
+            is_seen.store(true, Ordering::Release);
+            plain.add(1);
+        });
+        let (latch, is_seen, plain) = &*shared;
+        if is_seen.load(Ordering::Acquire) {
+            latch.pass();
+            assert_eq!(plain.get(), 1);
+        }
+        holder.join().unwrap();
     });
 }

@@ -21,10 +21,20 @@ const THREAD_BITS: u32 = 22;
 pub(crate) struct Identity(NonZeroU64);
 
 impl Identity {
+    /// Who waits on a thread that was not asked yet: nobody's number.
+    pub(super) const UNKNOWN: Self = Self(NonZeroU64::MAX);
+
     /// Whoever calls: the green task that runs on this thread, else the thread. One thread-local load.
     #[inline]
     pub(crate) fn current() -> Self {
-        WAITER.with(std::cell::Cell::get).unwrap_or_else(Self::of_this_thread)
+        let known = WAITER.with(std::cell::Cell::get);
+        if known == Self::UNKNOWN { Self::of_this_thread() } else { known }
+    }
+
+    /// Whether `word` names whoever calls. One comparison: no word names the unknown.
+    #[inline]
+    pub(crate) fn is_current(word: u64) -> bool {
+        WAITER.with(std::cell::Cell::get).to_word() == word
     }
 
     /// A number for a green task, for as long as it lives.
@@ -36,7 +46,7 @@ impl Identity {
     #[cold]
     fn of_this_thread() -> Self {
         let identity = Self::draw(native_id());
-        WAITER.with(|waiter| waiter.set(Some(identity)));
+        WAITER.with(|waiter| waiter.set(identity));
         identity
     }
 
@@ -46,7 +56,7 @@ impl Identity {
         let serial = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_shl(THREAD_BITS);
         // Serial numbers begin with one, so that the number is none but after 2^42 of them.
         let number = serial.wrapping_add(1 << THREAD_BITS) | u64::from(thread);
-        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Whom `word` names; zero is nobody.
@@ -60,9 +70,9 @@ impl Identity {
         self.0.get()
     }
 
-    /// Makes this the one who waits on this thread, or the thread itself again; answers who it was before.
-    pub(super) fn replace(identity: Option<Self>) -> Option<Self> {
-        WAITER.with(|waiter| waiter.replace(identity))
+    /// Makes this the one who waits on this thread; answers who it was before, which may be unknown.
+    pub(super) fn replace(self) -> Self {
+        WAITER.with(|waiter| waiter.replace(self))
     }
 }
 
@@ -82,6 +92,9 @@ mod tests {
     fn a_thread_keeps_its_number_and_no_other_has_it() {
         let mine = Identity::current();
         assert_eq!(mine, Identity::current());
+        assert!(Identity::is_current(mine.to_word()) && !Identity::is_current(0));
+        let unasked = || Identity::is_current(0) || Identity::is_current(mine.to_word());
+        assert!(!thread::scope(|scope| scope.spawn(unasked).join()).unwrap());
         let others: Vec<_> = (0..3).map(|_| thread::spawn(Identity::current).join().unwrap()).collect();
         assert!(!others.contains(&mine));
         assert!(others[0] != others[1] && others[1] != others[2] && others[0] != others[2]);

@@ -27,6 +27,7 @@
 
 #![expect(unsafe_code, reason = "a cell that a lock word guards")]
 
+use super::const_on_the_machine;
 use super::platform::{AtomicU32, Futex, UnsafeCell, fence_all_threads, half_fence};
 use super::spin::comes_true_soon;
 use crate::sys::clock::Deadline;
@@ -58,8 +59,10 @@ unsafe impl<T: Send> Sync for Latch<T> {}
 pub(crate) struct LatchGuard<'a, T>(&'a Latch<T>, PhantomData<&'a mut T>);
 
 impl<T> Latch<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self { futex: Futex::default(), sleepers: AtomicU32::new(0), value: UnsafeCell::new(value) }
+    const_on_the_machine! {
+        pub(crate) fn new(value: T) -> Self {
+            Self { futex: Futex::new(), sleepers: AtomicU32::new(0), value: UnsafeCell::new(value) }
+        }
     }
 
     #[inline]
@@ -74,6 +77,14 @@ impl<T> Latch<T> {
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<LatchGuard<'_, T>> {
         self.try_take().then(|| LatchGuard(self, PhantomData))
+    }
+
+    /// Waits until whoever holds the latch has left it: what that one did is then done, and seen here.
+    #[inline]
+    pub(crate) fn pass(&self) {
+        if self.futex.word.load(Ordering::Acquire) != FREE {
+            drop(self.lock());
+        }
     }
 
     #[cold]

@@ -9,20 +9,21 @@
 //! | thread-local values, [`thread`](platform::thread) | std | loom |
 //! | [`Spin`] | pauses, then yields | never spins: a model has no "a little later" |
 //! | [`has_passed`] | the monotonic clock | any deadline may have passed at any look |
-//! | [`Park`], [`current`], [`WaitList`], [`Waiting`], [`Identity`] | these files, in both | |
+//! | [`Parker`], [`current`], [`WaitList`], [`Waiting`], [`Stand`], [`Identity`] | these files, in both | a thread's parker ends with its model |
 //!
-//! **How everything above waits.** A waiter puts itself, with its parker, on a [`WaitList`] that a mutex guards, leaves
-//! the mutex, and parks. Whoever serves it takes it off the list under the mutex, leaves the mutex, and rings its
-//! parker. A waiter that wakes takes the mutex and looks at its own place: called or not is decided there, nowhere
-//! else, so a wake-up and a timeout cannot both happen to one waiter, and a parker may wake for no reason at any time.
+//! **How everything above waits.** A waiter puts itself, with its parker, on a [`WaitList`] that a mutex (or a latch) guards,
+//! leaves the mutex, and parks. Whoever serves it takes it off the list and calls it under the mutex, leaves the mutex, and rings
+//! its parker. So called or not is decided under the mutex, nowhere else, and a wake-up and a timeout cannot both happen to
+//! one waiter: who was called has a token, and who parks until its time is over takes the mutex and looks at its place.
 //!
 //! **Timed waits in a model.** A parker whose wait has a deadline returns at once, and [`has_passed`] says yes. Between
 //! the waiter's leaving the mutex and taking it again loom explores every step of every other thread, so that the
 //! deadline falls before, between and after all of them, without a clock. That nobody sleeps for ever is shown by the
 //! waits without a deadline.
 //!
-//! loom's own mutex stands for parking_lot's; both only promise exclusion and release-acquire order.
+//! loom's own mutex stands for parking_lot's and for the latch; all of them only promise exclusion and release-acquire order.
 
+mod calls;
 mod identity;
 #[cfg(not(crewkit_loom))]
 mod latch;
@@ -38,20 +39,21 @@ mod platform;
 #[path = "real.rs"]
 mod platform;
 
+pub(crate) use calls::{Calls, Dismissed};
 pub(crate) use identity::Identity;
 #[cfg(not(crewkit_loom))]
 pub(crate) use latch::{Latch, LatchGuard};
 #[cfg(test)]
 pub(crate) use park::foreign;
-pub(crate) use park::{Park, current};
+pub(crate) use park::{Parker, current};
 pub(crate) use platform::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, UnsafeCell, has_passed};
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 pub(crate) use platform::{Got, Refused, Robust, fence};
 #[cfg(crewkit_loom)]
 pub(crate) use platform::{Latch, LatchGuard};
 pub(crate) use spin::Spin;
-pub(crate) use wait_list::{Calls, Left, Place, WaitList};
-pub(crate) use waiting::{Lined, Waiting};
+pub(crate) use wait_list::{Left, Place, WaitList};
+pub(crate) use waiting::{Dismissing, Lined, Stand, Waiting};
 
 /// Declares constructors that are `const` on the machine; loom's types cannot be made in a constant.
 macro_rules! const_on_the_machine {

@@ -13,7 +13,7 @@ pub(crate) use loom::thread_local;
 
 thread_local! {
     /// Who waits on this thread, once somebody asked.
-    pub(super) static WAITER: Cell<Option<Identity>> = Cell::new(None);
+    pub(super) static WAITER: Cell<Identity> = Cell::new(Identity::UNKNOWN);
 }
 
 /// A model's threads are not the kernel's.
@@ -42,6 +42,11 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See `Latch::pass`.
+    pub(crate) fn pass(&self) {
+        drop(self.lock());
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {

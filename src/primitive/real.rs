@@ -41,7 +41,7 @@ impl<T> UnsafeCell<T> {
 
 thread_local! {
     /// Who waits on this thread, once somebody asked.
-    pub(super) static WAITER: Cell<Option<Identity>> = const { Cell::new(None) };
+    pub(super) static WAITER: Cell<Identity> = const { Cell::new(Identity::UNKNOWN) };
 }
 
 /// The half of a fence that is executed often: [`fence_all_threads`], at the other half, makes a whole one of it.
@@ -68,6 +68,11 @@ pub(crate) struct Futex {
 }
 
 impl Futex {
+    /// A word that is zero.
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU32::new(0) }
+    }
+
     /// Sleeps while the word is `expected`; may return at any time.
     pub(crate) fn wait(&self, expected: u32, deadline: Deadline) {
         futex::wait(&self.word, expected, deadline);

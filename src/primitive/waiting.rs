@@ -5,19 +5,22 @@
 //!   let mut state = self.state.lock();
 //!   … look; if there is nothing to wait for, return …
 //!   waiting.enlist(&mut state, need);
-//!   let (mut state, was_called) = waiting.sleep(state, deadline);
-//!   … look again; perhaps `go_back` and `sleep` once more …
+//!   drop(state);
+//!   let (mut state, was_called) = waiting.park(deadline);
+//!   … look again; perhaps `go_back` and `park` once more …
 //!   let left = waiting.leave(&mut state);
 //! ```
+//!
+//! Where a waiter that is called never has to go back, as the call was all that it waited for, it [`Stand`]s in line instead:
+//! whoever calls takes its place away, and it need not come back for that, nor to learn that it was called.
 //!
 //! A parker may unwind (a cancelled green task). Then the place is given up in `drop`, and what depends on the line is
 //! put right by the owner's [`Lined::forsake`], so that a call which the waiter was given is not lost.
 
-use super::platform::{Mutex, MutexGuard, has_passed};
+use super::platform::has_passed;
 use super::wait_list::{Left, Place, WaitList};
-use super::{Park, current};
+use super::{Latch, LatchGuard, Parker, current};
 use crate::sys::clock::Deadline;
-use std::sync::Arc;
 
 /// Somebody who keeps waiters in a line, inside a mutex.
 pub(crate) trait Lined {
@@ -27,19 +30,19 @@ pub(crate) trait Lined {
     type Need;
 
     /// The mutex around the line.
-    fn mutex(&self) -> &Mutex<Self::State>;
+    fn mutex(&self) -> &Latch<Self::State>;
 
     /// The line itself.
     fn line(state: &mut Self::State) -> &mut WaitList<Self::Need>;
 
     /// A waiter unwound; it has left the line, and takes nothing with it: a call that it was given goes to the next.
-    fn forsake(&self, state: MutexGuard<'_, Self::State>, left: Left<Self::Need>);
+    fn forsake(&self, state: LatchGuard<'_, Self::State>, left: Left<Self::Need>);
 }
 
 /// A waiter and its place in line.
 pub(crate) struct Waiting<'a, O: Lined> {
     owner: &'a O,
-    parker: Arc<dyn Park>,
+    parker: Parker,
     place: Option<Place>,
 }
 
@@ -52,21 +55,11 @@ impl<'a, O: Lined> Waiting<'a, O> {
     /// Goes to the end of the line.
     pub(crate) fn enlist(&mut self, state: &mut O::State, need: O::Need) {
         debug_assert!(self.place.is_none(), "a waiter has one place");
-        self.place = Some(O::line(state).enlist(Arc::clone(&self.parker), need));
-    }
-
-    /// Leaves the mutex and [`park`](Self::park)s.
-    pub(crate) fn sleep(
-        &self,
-        state: MutexGuard<'a, O::State>,
-        deadline: Deadline,
-    ) -> (MutexGuard<'a, O::State>, bool) {
-        drop(state);
-        self.park(deadline)
+        self.place = Some(O::line(state).enlist(self.parker.clone(), need));
     }
 
     /// Sleeps until this waiter is called (true) or `deadline` has passed (false), whatever wakes it in between.
-    pub(crate) fn park(&self, deadline: Deadline) -> (MutexGuard<'a, O::State>, bool) {
+    pub(crate) fn park(&self, deadline: Deadline) -> (LatchGuard<'a, O::State>, bool) {
         loop {
             self.parker.park(deadline);
             let mut state = self.owner.mutex().lock();
@@ -84,7 +77,7 @@ impl<'a, O: Lined> Waiting<'a, O> {
 
     /// Takes its old place in line again, after it was called and came too late.
     pub(crate) fn go_back(&self, state: &mut O::State) {
-        O::line(state).go_back(self.place(), Arc::clone(&self.parker));
+        O::line(state).go_back(self.place(), self.parker.clone());
     }
 
     /// Gives its place up.
@@ -99,6 +92,64 @@ impl<'a, O: Lined> Waiting<'a, O> {
         match &self.place {
             Some(place) => place,
             None => unreachable!("not in line"),
+        }
+    }
+}
+
+/// Somebody who keeps waiters in a line, inside a latch, and dismisses them.
+pub(crate) trait Dismissing {
+    /// What the latch guards.
+    type State;
+
+    /// The latch around the line.
+    fn latch(&self) -> &Latch<Self::State>;
+
+    /// The line itself.
+    fn line(state: &mut Self::State) -> &mut WaitList;
+
+    /// A waiter unwound, and is not in line any more. If it was called, its call goes to the next.
+    fn forsake(&self, state: LatchGuard<'_, Self::State>, was_called: bool);
+}
+
+/// A waiter that is dismissed when it is called.
+pub(crate) struct Stand<'a, O: Dismissing> {
+    owner: &'a O,
+    parker: Parker,
+    place: Option<Place>,
+}
+
+impl<'a, O: Dismissing> Stand<'a, O> {
+    /// A waiter that is not in line yet. To be made before the latch is taken.
+    pub(crate) fn new(owner: &'a O) -> Self {
+        Self { owner, parker: current(), place: None }
+    }
+
+    /// Goes to the end of the line.
+    pub(crate) fn enlist(&mut self, state: &mut O::State) {
+        self.place = Some(O::line(state).enlist(self.parker.clone(), ()));
+    }
+
+    /// Sleeps until this waiter is called and whoever called it has left the latch, or `deadline` has passed: then it has
+    /// left the line, and answers the latch.
+    pub(crate) fn until_called(mut self, deadline: Deadline) -> Option<LatchGuard<'a, O::State>> {
+        let was_called = self.parker.park(deadline);
+        let place = self.place.take();
+        if was_called {
+            self.owner.latch().pass();
+            return None;
+        }
+        let mut state = self.owner.latch().lock();
+        let place = place?;
+        O::line(&mut state).withdraw(place).then_some(state)
+    }
+}
+
+impl<O: Dismissing> Drop for Stand<'_, O> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            let mut state = self.owner.latch().lock();
+            let was_called = !O::line(&mut state).withdraw(place);
+            self.owner.forsake(state, was_called);
         }
     }
 }

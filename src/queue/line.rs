@@ -4,8 +4,7 @@
 //! further call, so a burst of puts wakes as many getters as it has items, and one slow waiter is not woken again
 //! for every item that another thread snatches from it.
 
-use crate::primitive::{Calls, Park, Place, WaitList};
-use std::sync::Arc;
+use crate::primitive::{Calls, Parker, Place, WaitList};
 
 #[derive(Debug)]
 pub(super) struct Line {
@@ -30,7 +29,7 @@ impl Line {
         self.waiting > 0
     }
 
-    pub(super) fn enlist(&mut self, parker: Arc<dyn Park>) -> Place {
+    pub(super) fn enlist(&mut self, parker: Parker) -> Place {
         self.waiting += 1;
         self.list.enlist(parker, ())
     }
@@ -40,7 +39,7 @@ impl Line {
     }
 
     /// A called waiter that found nothing takes its old place in line again.
-    pub(super) fn go_back(&mut self, place: &Place, parker: Arc<dyn Park>) {
+    pub(super) fn go_back(&mut self, place: &Place, parker: Parker) {
         self.coming -= 1;
         self.waiting += 1;
         self.list.go_back(place, parker);

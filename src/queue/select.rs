@@ -8,9 +8,8 @@
 //! stays, whatever comes to a queue calls it in its turn, and after it found nothing it stands where it stood.
 
 use super::waiting::Observe;
-use crate::primitive::{Park, Place, current, has_passed};
+use crate::primitive::{Parker, Place, current, has_passed};
 use crate::sys::clock::Deadline;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A queue that [`select`] can wait for: every queue of this module.
@@ -78,7 +77,7 @@ pub fn select(queues: &[&dyn Selectable], timeout: impl Into<Option<Duration>>) 
     let mut observer = Observer { places: Vec::with_capacity(queues.len()) };
     for queue in queues {
         let observed = queue.observed().0;
-        observer.places.push((observed, Some(observed.enlist(Arc::clone(&parker)))));
+        observer.places.push((observed, Some(observed.enlist(parker.clone()))));
     }
     let mut is_over = false;
     loop {
@@ -97,7 +96,7 @@ struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    fn look(&self, parker: &Arc<dyn Park>) -> Option<usize> {
+    fn look(&self, parker: &Parker) -> Option<usize> {
         let is_ready = |(queue, place): &(&dyn Observe, Option<Place>)| match place {
             Some(place) => queue.look(place, parker),
             None => unreachable!("places are only given up in drop"),

@@ -19,11 +19,10 @@
 //! [`Waited::settle`], which every waiter passes between lining up and parking.
 
 use super::line::Line;
-use crate::primitive::{Calls, Park, Place, current, has_passed};
+use crate::primitive::{Calls, Parker, Place, current, has_passed};
 use crate::sys::clock::Deadline;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 /// The lines of one queue.
 #[derive(Debug)]
@@ -195,7 +194,7 @@ pub(super) fn wait_in_line<C: Waited, R>(
     // Declared before the guard, so that in an unwinding the mutex is left first.
     let mut waiting = Waiting { core, side, place: None };
     let mut state = Entered::new(core);
-    let place = waiting.place.insert(side(state.as_mut()).enlist(Arc::clone(&parker)));
+    let place = waiting.place.insert(side(state.as_mut()).enlist(parker.clone()));
     let mut outcome = attempt(&mut state, false);
     let mut is_over = false;
     while outcome.is_none() && !is_over {
@@ -207,7 +206,7 @@ pub(super) fn wait_in_line<C: Waited, R>(
         if was_called || is_over {
             outcome = attempt(&mut state, was_called);
             if outcome.is_none() && was_called && !is_over {
-                side(state.as_mut()).go_back(place, Arc::clone(&parker));
+                side(state.as_mut()).go_back(place, parker.clone());
             }
         }
     }
@@ -243,10 +242,10 @@ pub(super) trait Observe {
     fn is_ready(&self) -> bool;
 
     /// Lines up with the getters, to be called when there is an item.
-    fn enlist(&self, parker: Arc<dyn Park>) -> Place;
+    fn enlist(&self, parker: Parker) -> Place;
 
     /// Whether a getter would not have to wait; if it would, an observer that was called goes back into line.
-    fn look(&self, place: &Place, parker: &Arc<dyn Park>) -> bool;
+    fn look(&self, place: &Place, parker: &Parker) -> bool;
 
     /// Gives the place up. If the observer was called, somebody else is called instead.
     fn leave(&self, place: Place);
@@ -257,16 +256,16 @@ impl<C: Waited> Observe for C {
         Waited::is_ready(self, &mut Entered::new(self))
     }
 
-    fn enlist(&self, parker: Arc<dyn Park>) -> Place {
+    fn enlist(&self, parker: Parker) -> Place {
         Entered::new(self).as_mut().getters().enlist(parker)
     }
 
-    fn look(&self, place: &Place, parker: &Arc<dyn Park>) -> bool {
+    fn look(&self, place: &Place, parker: &Parker) -> bool {
         let mut state = Entered::new(self);
         let is_ready = Waited::is_ready(self, &mut state);
         let getters = state.as_mut().getters();
         if !is_ready && getters.is_called(place) {
-            getters.go_back(place, Arc::clone(parker));
+            getters.go_back(place, parker.clone());
         }
         is_ready
     }

@@ -130,7 +130,7 @@ impl Barrier {
     ///
     /// Until all are here, and the action is done; before that until the parties of the last trip have left.
     pub fn wait(&self) -> Result<BarrierWait, BrokenBarrier> {
-        self.wait_until(self.timeout.map_or(Deadline::NEVER, Deadline::after))
+        self.wait_within(self.timeout)
     }
 
     /// Waits until all parties are here, at most for `timeout`, whatever the default timeout: Python's `wait(timeout)`.
@@ -146,9 +146,9 @@ impl Barrier {
     /// # Blocking
     ///
     /// At most for `timeout` until all are here. As in Python the time of a running action, and of the last trip's parties
-    /// until they have left, is not counted.
+    /// until they have left, is not counted: neither is the wait for these bounded, nor does it shorten the other.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWait, BrokenBarrier> {
-        self.wait_until(Deadline::after(timeout))
+        self.wait_within(Some(timeout))
     }
 
     /// Begins anew: Python's `reset()`. Those who wait get [`BrokenBarrier`]; who comes after that finds the barrier whole,
@@ -199,7 +199,7 @@ impl Barrier {
         self.inside.lock().phase == Phase::Broken
     }
 
-    fn wait_until(&self, deadline: Deadline) -> Result<BarrierWait, BrokenBarrier> {
+    fn wait_within(&self, timeout: Option<Duration>) -> Result<BarrierWait, BrokenBarrier> {
         // Declared before the guard, so that in an unwinding the lock is free when the party leaves.
         let mut party = Party { barrier: self, is_inside: false };
         let mut inside = self.inside.lock();
@@ -214,7 +214,8 @@ impl Barrier {
         if is_leader {
             inside = self.act(inside);
         } else {
-            self.wait_for_the_last(&mut inside, deadline);
+            // From now on, as in Python: who waited at the door is not late.
+            self.wait_for_the_last(&mut inside, timeout.map_or(Deadline::NEVER, Deadline::after));
         }
         let outcome = match inside.phase {
             Phase::Draining => Ok(BarrierWait { index, is_leader }),

@@ -59,17 +59,23 @@ impl<T: ?Sized> Latch for RLock<T> {
 
 /// A guard seen by a wait. Public in name only: it keeps [`WaitGuard`](super::WaitGuard) closed.
 pub trait Guard {
-    fn latch(&self) -> &dyn Latch;
+    type Of: Latch;
+
+    fn latch(&self) -> &Self::Of;
 }
 
 impl<T> Guard for LockGuard<'_, T> {
-    fn latch(&self) -> &dyn Latch {
+    type Of = Lock<T>;
+
+    fn latch(&self) -> &Lock<T> {
         self.lock
     }
 }
 
 impl<T: Sync> Guard for RLockGuard<'_, T> {
-    fn latch(&self) -> &dyn Latch {
+    type Of = RLock<T>;
+
+    fn latch(&self) -> &RLock<T> {
         self.lock
     }
 }

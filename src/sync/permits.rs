@@ -53,7 +53,7 @@
 //! Giving back releases, taking acquires, and so does finding a debt paid. Every change of the word is a
 //! read-modify-write, so each release continues the sequences of those before it, and a taker sees all that happened
 //! before any of the permits it takes; what is made and taken back in between, debts and `WAITERS`, is relaxed. What a
-//! served waiter is to see passes through the mutex of `line`.
+//! served waiter is to see passes through the latch of `line`.
 //!
 //! # Speed, and what was tried
 //!
@@ -76,7 +76,7 @@
 
 mod line;
 
-use crate::primitive::{AtomicUsize, Calls, Mutex, MutexGuard, const_on_the_machine};
+use crate::primitive::{AtomicUsize, Calls, Latch, LatchGuard, const_on_the_machine};
 use crate::sys::clock::Deadline;
 use line::Line;
 use std::sync::atomic::Ordering;
@@ -119,7 +119,7 @@ const fn has_waiters(word: usize) -> bool {
 pub struct Permits {
     /// There are never more than so many.
     limit: usize,
-    line: Mutex<Line>,
+    line: Latch<Line>,
     word: AtomicUsize,
 }
 
@@ -140,7 +140,7 @@ impl Permits {
     const_on_the_machine! {
         /// `permits` of them, which is at most `limit`, which is at most [`MAX_PERMITS`].
         pub(super) fn new(permits: usize, limit: usize) -> Self {
-            Self { limit, line: Mutex::new(Line::new()), word: AtomicUsize::new(permits * ONE) }
+            Self { limit, line: Latch::new(Line::new()), word: AtomicUsize::new(permits * ONE) }
         }
     }
 
@@ -265,7 +265,7 @@ impl Permits {
     #[cold]
     fn add_in_line(
         &self,
-        mut line: MutexGuard<'_, Line>,
+        mut line: LatchGuard<'_, Line>,
         count: usize,
         excess: Excess,
         debt: usize,

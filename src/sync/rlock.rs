@@ -49,7 +49,8 @@ use std::time::Duration;
 /// account.add_with_interest(100);
 /// assert_eq!(account.0.lock().get(), 110);
 /// ```
-#[cfg_attr(feature = "deadlock-detection", repr(C))]
+// The word, the owner, the depth and the beginning of the value lie in one cache line, whatever the lock lies in.
+#[repr(C, align(64))]
 pub struct RLock<T: ?Sized = ()> {
     pub(super) raw: Reentrant,
     value: UnsafeCell<T>,
@@ -143,6 +144,7 @@ impl<T: ?Sized> RLock<T> {
         self.value.get_mut()
     }
 
+    #[inline]
     fn guard(&self) -> RLockGuard<'_, T> {
         RLockGuard { lock: self, _not_send: PhantomData }
     }
@@ -269,8 +271,12 @@ impl<T: ?Sized> Deref for RLockGuard<'_, T> {
 impl<T: ?Sized> Drop for RLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Fails for an `RLock<()>` that was released under its guard, where nothing is left to do.
-        let _ = self.lock.raw.release();
+        if size_of_val(&self.lock.value) > 0 {
+            self.lock.raw.release_mine();
+        } else {
+            // Fails for an `RLock<()>` that was released under its guard, where nothing is left to do.
+            let _ = self.lock.raw.release();
+        }
     }
 }
 

@@ -10,6 +10,12 @@
 //! is. Semaphores, events, barriers and queues have no holder. A timed wait is reported as such; one whose time is over
 //! is none. With the feature the `Debug` of both locks names the holder, and where it took the lock.
 //!
+//! Two things go unseen. What a hook's own thread takes and waits for while it is inside the hook. And, of a lock that is
+//! released *by another thread* in the moment in which somebody came out of its wait for it and is not noted yet as the
+//! holder: those who wait for the lock at that moment, until they wait anew, and that holder. One of them has just had the
+//! lock, nobody knows which, and a dead-lock that is none would be worse than one that is missed. A lock that its holder
+//! releases itself, as a guard does, never comes into that.
+//!
 //! Each acquire and each release takes one mutex of the whole process: this is for finding mistakes, not for speed. A
 //! process forked out of several threads finds that mutex as it was at that moment, perhaps taken.
 //!

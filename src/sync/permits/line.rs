@@ -2,7 +2,8 @@
 
 use super::{Permits, WAITERS, balance, give, has_waiters, spare, take};
 use crate::primitive::{
-    Calls, Left, Lined, Mutex, MutexGuard, Spin, WaitList, Waiting, const_on_the_machine, current, has_passed,
+    Calls, Dismissed, Latch, LatchGuard, Left, Lined, Spin, WaitList, Waiting, const_on_the_machine, current,
+    has_passed,
 };
 use crate::sys::clock::Deadline;
 use std::sync::atomic::Ordering;
@@ -99,7 +100,7 @@ impl Permits {
     }
 
     /// Calls who can go, restores invariants 1 and 2, and leaves the line. Whoever is called is to be rung.
-    pub(super) fn serve(&self, mut line: MutexGuard<'_, Line>) -> Calls {
+    pub(super) fn serve(&self, mut line: LatchGuard<'_, Line>) -> Calls {
         let mut calls = std::mem::take(&mut line.to_ring);
         while let Some(&mut Need { need, .. }) = line.waiters.front_mut() {
             if line.debt > 0 {
@@ -152,20 +153,21 @@ impl Permits {
         if line.coming < self.limit { WAITERS } else { 0 }
     }
 
-    /// Rings `calls` at the next release; answers them if no permit is out, so that none need come.
-    pub(in crate::sync) fn ring_at_release(&self, calls: Calls) -> Calls {
+    /// Calls those who were dismissed elsewhere, and rings them at the next release; answers them if no permit is out, so
+    /// that none need come.
+    pub(in crate::sync) fn call_and_ring_at_release(&self, dismissed: Dismissed) -> Dismissed {
         // Whoever is called is to be seen waiting for the lock, not asleep as if for its call.
         if cfg!(all(feature = "deadlock-detection", not(crewkit_loom))) {
-            return calls;
+            return dismissed;
         }
         let mut line = self.line.lock();
         // All that is written by those who were called is ordered by the permit that they will take.
         let before = self.update(Ordering::Relaxed, |word| if spare(word) == 0 { word | WAITERS } else { word });
         if spare(before) > 0 {
-            return calls;
+            return dismissed;
         }
-        line.to_ring.append(calls);
-        Calls::new()
+        line.to_ring.append(dismissed.call());
+        Dismissed::default()
     }
 }
 
@@ -211,7 +213,7 @@ impl Lined for Permits {
     type State = Line;
     type Need = Need;
 
-    fn mutex(&self) -> &Mutex<Line> {
+    fn mutex(&self) -> &Latch<Line> {
         &self.line
     }
 
@@ -220,7 +222,7 @@ impl Lined for Permits {
     }
 
     /// A waiter left without its permits: they go to the next, served or only called for.
-    fn forsake(&self, mut line: MutexGuard<'_, Line>, Left { was_called, need: left, .. }: Left<Need>) {
+    fn forsake(&self, mut line: LatchGuard<'_, Line>, Left { was_called, need: left, .. }: Left<Need>) {
         let mut back = 0;
         if left.served {
             back = left.need;
