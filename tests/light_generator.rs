@@ -309,6 +309,38 @@ fn a_value_that_a_given_up_yield_left_does_not_hide_an_interrupt() {
     assert_eq!(error.to_string(), "thrown");
 }
 
+/// What is sent may panic when it is dropped.
+struct Hostile(bool);
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        assert!(!self.0, "dropped");
+    }
+}
+
+#[test]
+fn a_value_that_panics_as_it_makes_way_for_an_interrupt_leaves_nothing_thrown() {
+    let mut generator = LightGenerator::new(async |y: &mut LightYielder<'_, i32, Hostile>, _: Hostile| {
+        let mut given_up = Box::pin(y.yield_(1));
+        let mut polled = 0;
+        poll_fn(|context| {
+            polled += 1;
+            if polled == 1 { given_up.as_mut().poll(context).map(drop) } else { Poll::Ready(()) }
+        })
+        .await;
+        drop(given_up);
+        let sent = y.yield_(2).await?;
+        y.yield_(if sent.0 { 4 } else { 3 }).await.map(drop)
+    });
+    assert_eq!(generator.send(Hostile(false)).unwrap(), Step::Yield(1));
+    assert_eq!(generator.send(Hostile(true)).unwrap(), Step::Yield(2));
+    let local = Rc::new(Cell::new(0));
+    let thrown = catch_unwind(AssertUnwindSafe(|| generator.throw(Local(Rc::clone(&local)))));
+    assert_eq!(thrown.unwrap_err().downcast_ref::<&str>(), Some(&"dropped"));
+    assert_eq!((generator.state(), Rc::strong_count(&local)), (State::Suspended, 1));
+    assert_eq!(generator.send(Hostile(false)).unwrap(), Step::Yield(3));
+}
+
 /// An error may hold what must not leave its thread.
 #[derive(Debug)]
 struct Local(Rc<Cell<u32>>);

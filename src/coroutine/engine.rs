@@ -6,37 +6,56 @@
 //!
 //! The invariants that the `SAFETY` comments cite:
 //!
-//! 1. The fiber is there until `state` is `Finished`, and is dropped when that is set.
-//! 2. It is touched by whoever sets `state` to `Running`, until that is set to something else, and by nobody meanwhile.
+//! 1. The fiber is there, and `header` is that of its stack, until it is dropped; from then on `header` is that of what has
+//!    ended. So it can always be read, and the fiber is there unless the phase is `Finished`.
+//! 2. The fiber is touched by whoever sets the phase to `Running` or `Told`, until it comes back from its turn, and by nobody
+//!    meanwhile.
 //! 3. A fiber that suspends has yielded a value, unless the header says that it is stuck.
+//! 4. What the header's word is, says the phase: see there. A body takes a value or a command that it was resumed with
+//!    first thing, once, and whoever resumed it waits meanwhile, so it is where it was.
+//! 5. While a body waits in `yield_from`, it borrows the generator that it delegates to, so that is there and stays where
+//!    it is.
 
 #![expect(unsafe_code, reason = "owns a fiber, and lets those who share it reach it")]
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::thread::panicking;
 
+use super::delegation::{Inner, MOST_PASSED, Relay};
 use super::error::{GenError, Interrupt};
 use super::fiber::{End, Fiber, Turn, discard};
+use super::phase::Phase;
 use super::protocol::State;
 use super::stack::{Header, Stack, used};
-use super::yielder::{Command, Parcel, Unwinding, Yielder};
+use super::yielder::{Command, Unwinding, Yielder};
 
-type Body<Y, R, T> = Fiber<Parcel<R>, MaybeUninit<Y>, Result<T, Interrupt>>;
+type Body<Y, T> = Fiber<MaybeUninit<Y>, Result<T, Interrupt>>;
+
+/// Sends the value to the engine, which lives, while the thread does not panic. The value is moved out unless the answer is
+/// [`Relay::Unready`]. The number is how many engines it may pass on the way, each with a frame on the caller's stack.
+pub(super) type RelayFn<Y, R> = unsafe fn(NonNull<()>, NonNull<R>, usize) -> Relay<Y>;
+
+/// How a body ended.
+pub(super) type Ending<T> = End<Result<T, Interrupt>>;
 
 /// A body on its stack. Dropping it ends the body.
 pub(super) struct Engine<Y, R, T> {
-    state: Cell<State>,
-    fiber: UnsafeCell<ManuallyDrop<Body<Y, R, T>>>,
+    header: Cell<NonNull<Header>>,
+    fiber: UnsafeCell<ManuallyDrop<Body<Y, T>>>,
     name: Cow<'static, str>,
+    /// How the body ended, if whoever delegates to it is to learn that.
+    end: Cell<Option<Box<Ending<T>>>>,
     /// The part of the stack that was used, if that is measured.
     used: Cell<Option<usize>>,
     /// The body borrows, so it must have ended when this is dropped.
     scoped: bool,
+    _takes: PhantomData<fn(R)>,
 }
 
 /// Bodies larger than this go to the heap: corosensei takes at most 1 KiB along to the new stack.
@@ -73,12 +92,12 @@ impl<Y, R, T> Engine<Y, R, T> {
         F: FnOnce(&Yielder<Y, R>, R) -> Result<T, Interrupt>,
     {
         stack.begin(ptr::from_ref(&*name));
-        let root = move |link, parcel| {
+        let header = stack.header();
+        let root = move |link| {
             let yielder = Yielder::new(link);
-            // SAFETY: passed in by the turn that began just now.
-            let end = catch_unwind(AssertUnwindSafe(|| match unsafe { Parcel::open(parcel) } {
-                Command::Send(first) => body(&yielder, first),
-                _ => {
+            let end = catch_unwind(AssertUnwindSafe(|| match yielder.first() {
+                Some(first) => body(&yielder, first),
+                None => {
                     drop(body);
                     Err(Interrupt::Close)
                 }
@@ -91,38 +110,53 @@ impl<Y, R, T> Engine<Y, R, T> {
         // SAFETY: the yielder, and the link in it, end with this root; the rest says the caller.
         let fiber = unsafe { Fiber::new(stack, root) };
         Self {
-            state: Cell::new(State::Created),
+            header: Cell::new(header),
             fiber: UnsafeCell::new(ManuallyDrop::new(fiber)),
             name,
+            end: Cell::new(None),
             used: Cell::new(None),
             scoped,
+            _takes: PhantomData,
         }
     }
 
     #[inline]
     pub(super) fn state(&self) -> State {
-        self.state.get()
+        self.header().phase.get().state()
+    }
+
+    #[inline(always)]
+    fn header(&self) -> &Header {
+        // SAFETY: invariant 1.
+        unsafe { self.header.get().as_ref() }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
+    /// Whether [`hand_in`](Self::hand_in) may be called.
     #[inline(always)]
-    pub(super) fn send(&self, value: R) -> Result<Turn<Y, Result<T, Interrupt>>, GenError> {
-        if !matches!(self.state.get(), State::Created | State::Suspended) || panicking() {
-            return Err(self.busy());
-        }
-        Ok(match self.resume(Command::Send(value)) {
+    pub(super) fn is_ready(&self) -> bool {
+        self.header().phase.get().is_ready() && !panicking()
+    }
+
+    /// Runs the body, which is ready, with a value.
+    #[inline(always)]
+    pub(super) fn hand_in(&self, value: &ManuallyDrop<R>) -> Turn<Y, Result<T, Interrupt>> {
+        let header = self.header();
+        header.phase.set(Phase::Running);
+        header.word.put(value);
+        match self.turn() {
             // SAFETY: invariant 3; nothing that follows from a sent value leaves a body stuck.
             Turn::Suspended(value) => Turn::Suspended(unsafe { value.assume_init() }),
             Turn::Ended(end) => Turn::Ended(end),
-        })
+        }
     }
 
     pub(super) fn stack_used(&self) -> Option<usize> {
         self.used.get()?;
-        if matches!(self.state.get(), State::Created | State::Suspended) {
+        if matches!(self.state(), State::Created | State::Suspended) {
             self.measure();
         }
         self.used.get()
@@ -132,18 +166,14 @@ impl<Y, R, T> Engine<Y, R, T> {
         self.used.set(Some(0));
     }
 
-    /// Runs the body to its next turn. Its state is `Created` or `Suspended`.
+    /// Runs the body to its next turn. The phase says with what.
     #[inline(always)]
-    fn resume(&self, command: Command<R>) -> Turn<MaybeUninit<Y>, Result<T, Interrupt>> {
-        self.state.set(State::Running);
-        let mut command = ManuallyDrop::new(command);
+    fn turn(&self) -> Turn<MaybeUninit<Y>, Result<T, Interrupt>> {
         // SAFETY: invariants 1 and 2.
         let fiber = unsafe { &mut *self.fiber.get() };
-        match fiber.resume(Parcel::new(&mut command)) {
-            Turn::Suspended(value) => {
-                self.state.set(State::Suspended);
-                Turn::Suspended(value)
-            }
+        // SAFETY: invariant 1: it is there, so it has not ended.
+        match unsafe { fiber.resume() } {
+            Turn::Suspended(value) => Turn::Suspended(value),
             Turn::Ended(end) => {
                 self.finish();
                 Turn::Ended(end)
@@ -151,13 +181,18 @@ impl<Y, R, T> Engine<Y, R, T> {
         }
     }
 
-    /// As `resume`, with what is not a value, which may leave the body stuck.
-    #[cold]
-    pub(super) fn interrupt(&self, command: Command<R>) -> Turn<Y, Result<T, Interrupt>> {
-        let header = self.header();
-        // SAFETY: invariant 1.
-        unsafe { header.as_ref() }.closing_in_panic.set(panicking());
-        match self.resume(command) {
+    /// Runs the body, which is suspended or has not begun, with what is not a value, which may leave the body stuck.
+    pub(super) fn interrupt(&self, command: Command) -> Turn<Y, Result<T, Interrupt>> {
+        let command = ManuallyDrop::new(command);
+        let header = self.header.get();
+        {
+            // SAFETY: invariant 1.
+            let header = unsafe { header.as_ref() };
+            header.closing_in_panic.set(panicking());
+            header.phase.set(Phase::Told);
+            header.word.point(&command);
+        }
+        match self.turn() {
             Turn::Ended(end) => Turn::Ended(end),
             // SAFETY: it is suspended, so its stack is in use.
             Turn::Suspended(_) if unsafe { header.as_ref() }.stuck.get() => {
@@ -167,11 +202,6 @@ impl<Y, R, T> Engine<Y, R, T> {
             // SAFETY: invariant 3.
             Turn::Suspended(value) => Turn::Suspended(unsafe { value.assume_init() }),
         }
-    }
-
-    fn header(&self) -> NonNull<Header> {
-        // SAFETY: invariants 1 and 2: it is neither finished nor running.
-        unsafe { &*self.fiber.get() }.header()
     }
 
     /// Drops the body, which has not begun.
@@ -189,7 +219,7 @@ impl<Y, R, T> Engine<Y, R, T> {
         if self.used.get().is_some() {
             self.measure();
         }
-        self.state.set(State::Finished);
+        self.header.set(Header::ended());
         // SAFETY: invariants 1 and 2.
         let fiber = unsafe { &mut *self.fiber.get() };
         // SAFETY: invariant 1: nobody looks at it any more.
@@ -211,13 +241,13 @@ impl<Y, R, T> Engine<Y, R, T> {
     #[cold]
     fn measure(&self) {
         // SAFETY: invariant 1; it is painted, because `used` is there, and does not run, or not any more.
-        self.used.set(Some(unsafe { used(self.header()) }));
+        self.used.set(Some(unsafe { used(self.header.get()) }));
     }
 
     /// Why it cannot be resumed.
     #[cold]
     pub(super) fn busy(&self) -> GenError {
-        match self.state.get() {
+        match self.state() {
             State::Running => GenError::AlreadyExecuting,
             State::Finished => GenError::Finished,
             State::Created | State::Suspended => GenError::Panicking,
@@ -225,9 +255,81 @@ impl<Y, R, T> Engine<Y, R, T> {
     }
 }
 
+/// Delegation: `delegation.rs` says what passes.
+impl<Y, R, T> Engine<Y, R, T> {
+    pub(super) fn inner(&self) -> Inner<Y, R> {
+        Inner { engine: NonNull::from(self).cast(), relay: Self::relay }
+    }
+
+    /// How the body ended, when a value was passed to it.
+    pub(super) fn collect(&self) -> Ending<T> {
+        self.end.take().map_or(Ok(Err(Interrupt::Close)), |end| *end)
+    }
+
+    /// Sends a value, when the body is not ready, to whom it delegates to, or says why it cannot be resumed.
+    pub(super) fn send_inwards(&self, value: R) -> Result<Turn<Y, Result<T, Interrupt>>, GenError> {
+        if self.header().phase.get() != Phase::Delegating || panicking() {
+            return Err(self.busy());
+        }
+        let mut value = ManuallyDrop::new(value);
+        // SAFETY: this engine is there; the value is moved, as the answer is not `Unready`: this one is ready.
+        Ok(match unsafe { Self::relay(NonNull::from(self).cast(), NonNull::from(&mut *value), MOST_PASSED) } {
+            Relay::Yielded(value) => Turn::Suspended(value),
+            Relay::Ended | Relay::Unready => Turn::Ended(self.collect()),
+        })
+    }
+
+    /// # Safety
+    ///
+    /// As of `RelayFn`; `engine` is one of these.
+    unsafe fn relay(engine: NonNull<()>, value: NonNull<R>, passes: usize) -> Relay<Y> {
+        // SAFETY: says the caller.
+        let this = unsafe { engine.cast::<Self>().as_ref() };
+        let header = this.header();
+        match header.phase.get() {
+            Phase::Delegating if passes > 0 => {
+                // SAFETY: invariant 4: this is what the word is while the body delegates.
+                let inner = unsafe { header.word.target::<Inner<Y, R>>() };
+                // SAFETY: it lies in a frame of the body, which waits.
+                let Inner { engine, relay } = *unsafe { inner.as_ref() };
+                header.phase.set(Phase::Running);
+                // SAFETY: invariant 5. The thread does not panic, and the value is there, says the caller.
+                match unsafe { relay(engine, value, passes - 1) } {
+                    Relay::Yielded(value) => {
+                        header.phase.set(Phase::Delegating);
+                        Relay::Yielded(value)
+                    }
+                    Relay::Ended => this.relayed(this.interrupt(Command::Collect)),
+                    // SAFETY: it has not been moved.
+                    Relay::Unready => this.relay_here(unsafe { value.cast().as_ref() }),
+                }
+            }
+            // SAFETY: the value is there, says the caller.
+            Phase::Created | Phase::Suspended | Phase::Delegating => this.relay_here(unsafe { value.cast().as_ref() }),
+            Phase::Running | Phase::Told | Phase::Finished => Relay::Unready,
+        }
+    }
+
+    #[inline(never)]
+    fn relay_here(&self, value: &ManuallyDrop<R>) -> Relay<Y> {
+        self.relayed(self.hand_in(value))
+    }
+
+    #[inline]
+    fn relayed(&self, turn: Turn<Y, Result<T, Interrupt>>) -> Relay<Y> {
+        match turn {
+            Turn::Suspended(value) => Relay::Yielded(value),
+            Turn::Ended(end) => {
+                self.end.set(Some(Box::new(end)));
+                Relay::Ended
+            }
+        }
+    }
+}
+
 /// What a body's end means for whoever resumed it.
 #[inline]
-pub(super) fn result<T>(end: End<Result<T, Interrupt>>) -> Result<T, GenError> {
+pub(super) fn result<T>(end: Ending<T>) -> Result<T, GenError> {
     match end {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(interrupt)) => Err(outcome(interrupt)),
@@ -255,7 +357,7 @@ fn raise(payload: Box<dyn Any + Send>) -> GenError {
 impl<Y, R, T> Drop for Engine<Y, R, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.state.get() != State::Finished {
+        if self.header().phase.get() != Phase::Finished {
             self.end();
         }
     }
@@ -268,7 +370,7 @@ impl<Y, R, T> Engine<Y, R, T> {
     /// nevertheless, because what it borrows may end with this: the last panic goes on afterwards.
     #[cold]
     fn end(&mut self) {
-        let mut command = match self.state.get() {
+        let mut command = match self.state() {
             State::Created => Command::Discard,
             State::Suspended => Command::Interrupt(Interrupt::Close),
             // Whoever resumed it borrows it, so it is not dropped.
@@ -283,12 +385,12 @@ impl<Y, R, T> Engine<Y, R, T> {
             if let Err(payload) = turn {
                 discard(panic.replace(payload));
             }
-            if self.state.get() == State::Finished || cfg!(panic = "abort") {
+            if self.state() == State::Finished || cfg!(panic = "abort") {
                 break;
             }
             command = Command::Unwind;
         }
-        if self.state.get() != State::Finished {
+        if self.state() != State::Finished {
             self.abandon();
         }
         if let Some(payload) = panic {

@@ -1,5 +1,6 @@
 //! What can be thrown into a coroutine, and what comes out instead of a value.
 
+use std::any::TypeId;
 use std::error::Error;
 use std::fmt;
 
@@ -17,7 +18,11 @@ pub enum Interrupt {
 
 impl<E: Error + 'static> From<E> for Interrupt {
     /// An error of another coroutine that was [thrown](GenError::Thrown) through it comes out as itself.
+    #[inline]
     fn from(error: E) -> Self {
+        if TypeId::of::<E>() != TypeId::of::<GenError>() {
+            return Self::Error(Box::new(error));
+        }
         let error: Box<dyn Error> = Box::new(error);
         match error.downcast::<GenError>().map(|error| *error) {
             Ok(GenError::Thrown(inner)) => Self::Error(inner),

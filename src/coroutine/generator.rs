@@ -5,10 +5,12 @@
 use std::cell::Cell;
 use std::fmt;
 use std::iter::FusedIterator;
+use std::mem::ManuallyDrop;
 use std::thread::panicking;
 
 use super::builder::Builder;
-use super::engine::{Engine, outcome, result};
+use super::delegation::{Inner, Key};
+use super::engine::{Ending, Engine, outcome, result};
 use super::error::{GenError, Interrupt};
 use super::fiber::Turn;
 use super::protocol::{Coroutine, State, Step};
@@ -125,9 +127,20 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// When the body panics, with its payload.
     #[inline(always)]
     pub fn send(&self, value: R) -> Result<Step<Y, T>, GenError> {
-        match self.engine.send(value)? {
+        if !self.engine.is_ready() {
+            return self.send_inwards(value);
+        }
+        match self.engine.hand_in(&ManuallyDrop::new(value)) {
             Turn::Suspended(value) => Ok(Step::Yield(value)),
-            Turn::Ended(end) => result(end).map(Step::Return),
+            Turn::Ended(end) => ended(end),
+        }
+    }
+
+    #[inline(never)]
+    fn send_inwards(&self, value: R) -> Result<Step<Y, T>, GenError> {
+        match self.engine.send_inwards(value)? {
+            Turn::Suspended(value) => Ok(Step::Yield(value)),
+            Turn::Ended(end) => ended(end),
         }
     }
 
@@ -156,17 +169,17 @@ impl<Y, R, T> Generator<Y, R, T> {
     /// When the body panics, with its payload.
     pub fn throw(&self, interrupt: impl Into<Interrupt>) -> Result<Step<Y, T>, GenError> {
         let interrupt = interrupt.into();
-        if self.engine.state() == State::Running || panicking() {
+        let state = self.engine.state();
+        if state == State::Running || panicking() {
             return Err(self.engine.busy());
         }
-        let turn = match self.engine.state() {
-            State::Suspended => self.engine.interrupt(Command::Interrupt(interrupt)),
-            State::Created => return self.engine.discard().and_then(|()| Err(outcome(interrupt))),
-            State::Running | State::Finished => return Err(outcome(interrupt)),
-        };
-        match turn {
-            Turn::Suspended(value) => Ok(Step::Yield(value)),
-            Turn::Ended(end) => result(end).map(Step::Return),
+        match state {
+            State::Suspended => match self.engine.interrupt(Command::Interrupt(interrupt)) {
+                Turn::Suspended(value) => Ok(Step::Yield(value)),
+                Turn::Ended(end) => ended(end),
+            },
+            State::Created => self.engine.discard().and_then(|()| Err(outcome(interrupt))),
+            State::Running | State::Finished => Err(outcome(interrupt)),
         }
     }
 
@@ -280,6 +293,12 @@ impl<Y, T> Iterator for &Generator<Y, (), T> {
     }
 }
 
+/// Apart from `send`, where the end would be in the way of the values.
+#[inline(never)]
+fn ended<Y, T>(end: Ending<T>) -> Result<Step<Y, T>, GenError> {
+    result(end).map(Step::Return)
+}
+
 #[cold]
 fn no_item<Y, T>(generator: &Generator<Y, (), T>, error: GenError) -> Option<Y> {
     match error {
@@ -323,6 +342,14 @@ macro_rules! speaks_the_protocol {
                 #[inline]
                 fn state(&self) -> State {
                     Generator::state(self)
+                }
+
+                fn delegate_engine(&self, _key: Key) -> Option<Inner<Y, R>> {
+                    Some(self.engine.inner())
+                }
+
+                fn delegate_result(&mut self, _key: Key) -> Result<Step<Y, T>, GenError> {
+                    ended(self.engine.collect())
                 }
             }
         )*

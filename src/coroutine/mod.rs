@@ -22,12 +22,14 @@
 //! yield from inside a function of C that cannot be unwound: a generator that is dropped there may have to be.
 
 mod builder;
+mod delegation;
 mod engine;
 mod error;
 mod fiber;
 mod generator;
 mod greenlet;
 mod light;
+mod phase;
 mod protocol;
 mod scope;
 mod stack;

@@ -1,5 +1,6 @@
 //! The protocol that all coroutines speak, and the words it is spoken in.
 
+use super::delegation::{Inner, Key};
 use super::error::{GenError, Interrupt};
 
 /// What a coroutine gives when it is resumed.
@@ -75,6 +76,19 @@ pub trait Coroutine<Y, R = ()> {
 
     /// Where it stands.
     fn state(&self) -> State;
+
+    /// Its engine, which is there and stays where it is for as long as this is borrowed, if values can be passed to that
+    /// without waking the body that delegates to it.
+    #[doc(hidden)]
+    fn delegate_engine(&self, _key: Key) -> Option<Inner<Y, R>> {
+        None
+    }
+
+    /// What [`send`](Self::send) would have returned, when a value that was passed to the engine has ended it.
+    #[doc(hidden)]
+    fn delegate_result(&mut self, _key: Key) -> Result<Step<Y, Self::Return>, GenError> {
+        Err(GenError::Finished)
+    }
 }
 
 macro_rules! forwarded {
@@ -97,6 +111,14 @@ macro_rules! forwarded {
 
             fn state(&self) -> State {
                 (**self).state()
+            }
+
+            fn delegate_engine(&self, key: Key) -> Option<Inner<Y, R>> {
+                (**self).delegate_engine(key)
+            }
+
+            fn delegate_result(&mut self, key: Key) -> Result<Step<Y, Self::Return>, GenError> {
+                (**self).delegate_result(key)
             }
         }
     };

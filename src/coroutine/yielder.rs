@@ -2,66 +2,37 @@
 //!
 //! # Safety
 //!
-//! A turn of a generator passes the address of its [`Command`], on the stack of whoever resumes, which waits there until
-//! the turn ends. The body takes the command out first thing, once.
+//! The invariants are those of `engine.rs`.
 
 #![expect(unsafe_code, reason = "takes what was passed through a switch by address")]
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::ops::Deref;
 use std::panic::resume_unwind;
-use std::ptr::{self, NonNull};
 use std::thread::panicking;
 
+use super::delegation::Key;
 use super::error::{GenError, Interrupt};
 use super::fiber::Link;
+use super::phase::Phase;
 use super::protocol::{Coroutine, Step};
 
-/// What a generator is resumed with.
-pub(super) enum Command<R> {
-    Send(R),
+/// What a generator is resumed with when it is not a value.
+pub(super) enum Command {
     Interrupt(Interrupt),
     /// Panic, so that what is on the stack is dropped.
     Unwind,
     /// Drop the body, which has not begun.
     Discard,
+    /// Whom the body delegates to has ended.
+    Collect,
 }
 
-/// A command on the stack of whoever resumes: a turn passes its address, which fits in a register.
-pub(super) struct Parcel<R>(NonNull<ManuallyDrop<Command<R>>>);
-
-impl<R> Parcel<R> {
-    #[inline]
-    pub(super) fn new(command: &mut ManuallyDrop<Command<R>>) -> Self {
-        Self(NonNull::from(command))
-    }
-
-    /// # Safety
-    ///
-    /// The turn that passed it goes on, and it was not opened before.
-    #[inline]
-    pub(super) unsafe fn open(self) -> Command<R> {
-        // SAFETY: whoever resumes keeps the command where it is, and does not touch it, until the turn ends.
-        ManuallyDrop::into_inner(unsafe { self.0.read() })
-    }
-
-    /// As `open`, for one who expects a value.
-    ///
-    /// Only that is copied: the command was written in pieces just now, and reading it whole would wait for them all.
-    ///
-    /// # Safety
-    ///
-    /// As for `open`.
-    #[inline(always)]
-    unsafe fn open_value(self) -> Result<R, Self> {
-        // SAFETY: as in `open`.
-        match unsafe { self.0.as_ref() }.deref() {
-            // SAFETY: as in `open`; it is in a `ManuallyDrop`, so it is not dropped there.
-            Command::Send(value) => Ok(unsafe { ptr::from_ref(value).read() }),
-            _ => Err(self),
-        }
-    }
+/// What a body that delegates is resumed with.
+enum Resumed<R> {
+    Sent(R),
+    Collect,
 }
 
 /// The payload of the panics that end a body from outside. They do not reach the panic hook.
@@ -83,14 +54,25 @@ const PATIENCE: u32 = 16;
 /// });
 /// ```
 pub struct Yielder<Y, R = ()> {
-    link: Link<Parcel<R>, MaybeUninit<Y>>,
+    link: Link<MaybeUninit<Y>>,
     /// The interrupt that a panic of `yield_or_unwind` stands for.
     thrown: Cell<Option<Interrupt>>,
+    _takes: PhantomData<fn() -> R>,
 }
 
 impl<Y, R> Yielder<Y, R> {
-    pub(super) fn new(link: Link<Parcel<R>, MaybeUninit<Y>>) -> Self {
-        Self { link, thrown: Cell::new(None) }
+    pub(super) fn new(link: Link<MaybeUninit<Y>>) -> Self {
+        Self { link, thrown: Cell::new(None), _takes: PhantomData }
+    }
+
+    /// What the body begins with, unless it is to be dropped.
+    #[inline]
+    pub(super) fn first(&self) -> Option<R> {
+        let header = self.link.header();
+        // SAFETY: invariant 4.
+        let first = (header.phase.get() == Phase::Running).then(|| unsafe { header.word.take() });
+        header.phase.set(Phase::Running);
+        first
     }
 
     /// Gives `value` to whoever resumed the generator, and waits until it is resumed: Python's `yield`. Returns what was
@@ -106,30 +88,63 @@ impl<Y, R> Yielder<Y, R> {
     ///
     /// # Panics
     ///
-    /// When it is called from outside the body that it was given to, for instance in another generator.
+    /// When it is called from outside the body that it was given to, for instance in another generator, or on another stack
+    /// that the body switched to, as by `stacker::maybe_grow`.
     #[inline(always)]
     pub fn yield_(&self, value: Y) -> Result<R, Interrupt> {
         if panicking() {
             return self.refuse(value);
         }
-        let parcel = self.link.suspend(MaybeUninit::new(value));
-        // SAFETY: passed in by the turn that began just now.
-        match unsafe { parcel.open_value() } {
-            Ok(value) => Ok(value),
-            // SAFETY: as above.
-            Err(parcel) => Err(unsafe { Self::interrupted(parcel) }),
+        self.link.suspend(Phase::Suspended, MaybeUninit::new(value));
+        let header = self.link.header();
+        if header.phase.get() != Phase::Running {
+            return Err(self.interrupted());
+        }
+        // SAFETY: invariant 4.
+        Ok(unsafe { header.word.take() })
+    }
+
+    #[cold]
+    fn interrupted(&self) -> Interrupt {
+        match self.command() {
+            Command::Interrupt(interrupt) => interrupt,
+            Command::Unwind | Command::Discard | Command::Collect => resume_unwind(Box::new(Unwinding)),
         }
     }
 
-    /// # Safety
-    ///
-    /// As for `Parcel::open`; it is not a value.
-    #[cold]
-    unsafe fn interrupted(parcel: Parcel<R>) -> Interrupt {
-        // SAFETY: passed on.
-        match unsafe { parcel.open() } {
-            Command::Interrupt(interrupt) => interrupt,
-            Command::Send(_) | Command::Unwind | Command::Discard => resume_unwind(Box::new(Unwinding)),
+    #[inline]
+    fn command(&self) -> Command {
+        let header = self.link.header();
+        header.phase.set(Phase::Running);
+        // SAFETY: invariant 4: it was told this just now.
+        let command = unsafe { header.word.target::<ManuallyDrop<Command>>() };
+        // SAFETY: as above; it is taken once, here.
+        ManuallyDrop::into_inner(unsafe { command.read() })
+    }
+
+    /// [`yield_`](Self::yield_), by which the next value goes to another one, and wakes this body only if that cannot take
+    /// it or ends.
+    #[inline(always)]
+    fn delegate<C>(&self, value: Y, to: &C) -> Result<Resumed<R>, Interrupt>
+    where
+        C: Coroutine<Y, R> + ?Sized,
+    {
+        let Some(inner) = to.delegate_engine(Key(())) else { return self.yield_(value).map(Resumed::Sent) };
+        if panicking() {
+            return self.refuse(value).map(Resumed::Sent);
+        }
+        self.link.must_run();
+        let header = self.link.header();
+        header.word.point(&inner);
+        self.link.suspend(Phase::Delegating, MaybeUninit::new(value));
+        if header.phase.get() == Phase::Running {
+            // SAFETY: invariant 4.
+            return Ok(Resumed::Sent(unsafe { header.word.take() }));
+        }
+        match self.command() {
+            Command::Collect => Ok(Resumed::Collect),
+            Command::Interrupt(interrupt) => Err(interrupt),
+            Command::Unwind | Command::Discard => resume_unwind(Box::new(Unwinding)),
         }
     }
 
@@ -149,7 +164,7 @@ impl<Y, R> Yielder<Y, R> {
     fn wait_for_ever(&self) -> ! {
         self.link.header().stuck.set(true);
         loop {
-            let _ = self.link.suspend(MaybeUninit::uninit());
+            self.link.suspend(Phase::Suspended, MaybeUninit::uninit());
         }
     }
 
@@ -189,7 +204,7 @@ impl<Y, R> Yielder<Y, R> {
     /// is closed first. It is resumed for the first time with `R::default()`.
     ///
     /// A body with a stack of its own rarely needs this: a function that is called with the yielder yields from any depth
-    /// at the price of one switch, where each level of `yield_from` costs a switch of its own.
+    /// at the price of one switch, where each level of `yield_from` costs a call on the way to the innermost.
     ///
     /// # Errors
     ///
@@ -228,42 +243,19 @@ impl<Y, R> Yielder<Y, R> {
     where
         C: Coroutine<Y, R> + ?Sized,
     {
-        let mut value = first;
+        let mut step = coroutine.send(first);
         loop {
-            // Steps are taken apart where they are made: moving one through a variable costs more than a switch.
-            match coroutine.send(value) {
-                Ok(Step::Yield(yielded)) => match self.yield_(yielded) {
-                    Ok(sent) => value = sent,
-                    Err(interrupt) => match self.pass_on(coroutine, interrupt)? {
-                        Step::Yield(sent) => value = sent,
-                        Step::Return(value) => return Ok(value),
-                    },
-                },
+            let yielded = match step {
+                Ok(Step::Yield(yielded)) => yielded,
                 Ok(Step::Return(value)) => return Ok(value),
                 Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Throws what was thrown into the body into the one that it delegates to, until a value is sent, which this returns
-    /// as `Yield`, or the other one ends.
-    #[cold]
-    fn pass_on<C>(&self, coroutine: &mut C, mut interrupt: Interrupt) -> Result<Step<R, C::Return>, Interrupt>
-    where
-        C: Coroutine<Y, R> + ?Sized,
-    {
-        loop {
-            if matches!(interrupt, Interrupt::Close) {
-                return Err(closed(coroutine.close()));
-            }
-            match coroutine.throw(interrupt) {
-                Ok(Step::Yield(yielded)) => match self.yield_(yielded) {
-                    Ok(sent) => return Ok(Step::Yield(sent)),
-                    Err(next) => interrupt = next,
-                },
-                Ok(Step::Return(value)) => return Ok(Step::Return(value)),
-                Err(error) => return Err(error.into()),
-            }
+            };
+            step = match self.delegate(yielded, coroutine) {
+                Ok(Resumed::Sent(value)) => coroutine.send(value),
+                Ok(Resumed::Collect) => coroutine.delegate_result(Key(())),
+                Err(Interrupt::Close) => return Err(closed(coroutine.close())),
+                Err(thrown) => coroutine.throw(thrown),
+            };
         }
     }
 }

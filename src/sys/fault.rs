@@ -32,9 +32,17 @@ pub(crate) struct Overflow {
     pub(crate) bytes: usize,
 }
 
-/// Tells whether a fault of the calling thread at an address is an overflow, without anything that a signal handler
-/// must not do.
-pub(crate) type Judge = fn(usize) -> Option<Overflow>;
+/// A fault of the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// What was touched.
+    pub(crate) address: usize,
+    /// The stack pointer then, where it is known how to find that.
+    pub(crate) stack_pointer: Option<usize>,
+}
+
+/// Tells whether a fault of the calling thread is an overflow, without anything that a signal handler must not do.
+pub(crate) type Judge = fn(Fault) -> Option<Overflow>;
 
 struct Installed {
     judge: Judge,
@@ -75,13 +83,32 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
     if info_ref.si_code > 0 {
         // SAFETY: SIGSEGV by the processor has an address.
         let address = unsafe { info_ref.si_addr() } as usize;
-        if let Some(overflow) = (installed.judge)(address) {
+        // SAFETY: what the kernel passed.
+        let stack_pointer = unsafe { stack_pointer(context.cast()) };
+        if let Some(overflow) = (installed.judge)(Fault { address, stack_pointer }) {
             report(overflow);
             // SAFETY: may be called from a signal handler.
             unsafe { libc::abort() };
         }
     }
     pass_on(&installed.before, signal, info, context);
+}
+
+/// # Safety
+///
+/// `context` is what the kernel passes to a handler.
+unsafe fn stack_pointer(context: *const libc::ucontext_t) -> Option<usize> {
+    // SAFETY: says the caller.
+    let context = unsafe { context.as_ref() }?;
+    #[cfg(target_arch = "x86_64")]
+    return usize::try_from(context.uc_mcontext.gregs[libc::REG_RSP as usize]).ok();
+    #[cfg(target_arch = "aarch64")]
+    return usize::try_from(context.uc_mcontext.sp).ok();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = context;
+        None
+    }
 }
 
 /// Does what would have happened without this module.

@@ -80,6 +80,13 @@ impl Region {
         self.base
     }
 
+    /// The address at an offset, which is less than the number of bytes.
+    pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset < self.bytes, "offset {offset} of {}", self.bytes);
+        // SAFETY: invariant 1: inside the region.
+        unsafe { self.base.add(offset) }
+    }
+
     /// The number of bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -94,7 +101,7 @@ impl Region {
                 Err(error) => return during(GUARDING, Err(error)),
             }
         }
-        let start = self.at(offset, bytes);
+        let start = self.range(offset, bytes);
         // SAFETY: invariants 1 and 2.
         let done = unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) };
         during(PROTECTING, answer(done))
@@ -109,12 +116,12 @@ impl Region {
     }
 
     fn advise(&self, offset: usize, bytes: usize, advice: libc::c_int) -> io::Result<()> {
-        let start = self.at(offset, bytes);
+        let start = self.range(offset, bytes);
         // SAFETY: invariants 1 and 2; whoever asks to have the contents discarded has no use for them.
         answer(unsafe { libc::madvise(start.cast(), bytes, advice) })
     }
 
-    fn at(&self, offset: usize, bytes: usize) -> *mut u8 {
+    fn range(&self, offset: usize, bytes: usize) -> *mut u8 {
         assert!(offset <= self.bytes && bytes <= self.bytes - offset, "{bytes} bytes at {offset} of {}", self.bytes);
         self.base.as_ptr().wrapping_add(offset)
     }

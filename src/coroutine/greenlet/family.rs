@@ -24,6 +24,7 @@ use std::rc::Rc;
 use std::thread;
 
 use super::super::error::Interrupt;
+use super::super::phase::Phase;
 use super::node::{Life, Node, Packet, deliver};
 use super::trace::{Tracer, Tracing};
 use super::{Greenlet, SwitchError};
@@ -212,7 +213,7 @@ impl<T: 'static> Family<T> {
             header.refusals.set(header.refusals.get().saturating_add(1));
             while header.refusals.get() > PATIENCE {
                 header.stuck.set(true);
-                link.suspend(());
+                link.suspend(Phase::Suspended, ());
             }
         }
         SwitchError::Panicking
@@ -245,7 +246,7 @@ impl<T: 'static> Family<T> {
         let link = unsafe { &*here }.link.get();
         // SAFETY: invariant 3.
         match unsafe { link.as_ref() } {
-            Some(link) => link.suspend(()),
+            Some(link) => link.suspend(Phase::Suspended, ()),
             None => self.trampoline(here),
         }
     }

@@ -63,9 +63,9 @@ pub(super) struct Node<T: 'static> {
     /// How much of the stack was used when it was measured last.
     used: Cell<usize>,
     /// From the first switch to its end. Borrowed while it runs.
-    fiber: RefCell<Option<Fiber<(), (), ()>>>,
+    fiber: RefCell<Option<Fiber<(), ()>>>,
     /// In a frame of the fiber, while the body runs or is suspended; null otherwise.
-    pub(super) link: Cell<*const Link<(), ()>>,
+    pub(super) link: Cell<*const Link<()>>,
 }
 
 impl<T> Packet<T> {
@@ -137,7 +137,7 @@ impl<T: 'static> Node<T> {
             stack.begin(ptr::from_ref(&*self.plan.name));
             // Not an `Rc`: the fiber is the node's own.
             let node = Rc::downgrade(self);
-            let root = move |link, ()| {
+            let root = move |link| {
                 live(&node, &link);
                 Ok(())
             };
@@ -152,7 +152,8 @@ impl<T: 'static> Node<T> {
     pub(super) fn run(&self) {
         let mut fiber = self.fiber.borrow_mut();
         let Some(running) = fiber.as_mut() else { unreachable!("only what was prepared is switched to") };
-        if let Turn::Ended(_) = running.resume(()) {
+        // SAFETY: a fiber is taken away when it ends, just below.
+        if let Turn::Ended(_) = unsafe { running.resume() } {
             self.measure(running);
             *fiber = None;
         }
@@ -174,7 +175,7 @@ impl<T: 'static> Node<T> {
         self.plan.measured.then_some(self.used.get())
     }
 
-    fn measure(&self, fiber: &Fiber<(), (), ()>) {
+    fn measure(&self, fiber: &Fiber<(), ()>) {
         if self.plan.measured {
             // SAFETY: it is painted, as it was planned, and does not run, as it can be borrowed.
             self.used.set(unsafe { used(fiber.header()) });
@@ -209,7 +210,7 @@ impl<T: 'static> Drop for Node<T> {
 }
 
 /// The whole life of a greenlet on its stack.
-fn live<T: 'static>(node: &Weak<Node<T>>, link: &Link<(), ()>) {
+fn live<T: 'static>(node: &Weak<Node<T>>, link: &Link<()>) {
     let begin = || {
         // Who is current has a handle, but this stack keeps none: it would be one that never goes.
         let node = node.upgrade()?;

@@ -4,10 +4,11 @@
 //! with the *slate*, on which values are passed. Nobody but the generator polls it, with a waker that does nothing.
 //!
 //! ```text
-//!   core ┌─────────────────────────────────────────────┐
-//!        │ slate: yielded │ sent │ interrupt           │ ◄┐ by pointer
-//!        │ body:  the state machine, in it the yielder │ ─┘
-//!        └─────────────────────────────────────────────┘
+//!   core ┌────────────────────────────────────────────────────┐
+//!        │ slate:   yielded │ sent │ address of the interrupt │ ◄┐ by pointer
+//!        │ yielder                                            │ ─┘ ◄┐ borrowed
+//!        │ body:    the closure, then its state machine       │ ─────┘
+//!        └────────────────────────────────────────────────────┘
 //!   send(v)   sent = v, poll the body            yield_(w).await   1st poll: yielded = w, pending
 //!             pending: take what was yielded                       2nd poll: take what was sent, ready
 //! ```
@@ -18,29 +19,28 @@
 //!
 //! 1. An [`Owned`] owns a core from its making to its drop, and hands out pointers into it, no references that last. The
 //!    body in it is not moved, and is dropped once, before the slate.
-//! 2. A yielder is made for a core and lies in the body of that core; who borrows it cannot outlive the body, nor put
-//!    another one there: to a body, the lifetime in its yielder's type is like no other. So the
+//! 2. A yielder lies in the core that it is made for, and is borrowed by the body of that core; who borrows it cannot
+//!    outlive the body, nor put another one there: to a body, the lifetime in its yielder's type is like no other. So the
 //!    slate that it points to is there whenever it is used.
 //! 3. The slate is used by one thread at a time: by the generator, which is borrowed mutably, before and after it polls
 //!    the body; and by the body, through its only yielder, borrowed mutably, while it is polled.
 
-#![expect(unsafe_code, reason = "a state machine that points into its own allocation")]
-
+mod body;
+mod owned;
 mod yielder;
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
-use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
 
 use super::engine::outcome;
 use super::error::{GenError, Interrupt};
 use super::protocol::{Coroutine, State, Step};
+use body::Body;
+use owned::{Core, Owned};
 pub use yielder::LightYielder;
-use yielder::{Slate, Thrower};
+use yielder::Thrown;
 
 /// The body of a light generator whose type is not told: see [`LightGenerator::boxed`].
 pub type LightBody<T> = dyn Future<Output = Result<T, Interrupt>>;
@@ -127,27 +127,19 @@ where
     returned: Option<T>,
 }
 
-/// What lies in the allocation.
-struct Core<Y, R, B: ?Sized> {
-    slate: Slate<Y, R>,
-    body: ManuallyDrop<B>,
-}
-
-/// The owner of a core.
-struct Owned<Y, R, B: ?Sized> {
-    core: NonNull<Core<Y, R, B>>,
-    _owns: PhantomData<Core<Y, R, B>>,
-}
-
 impl<Y, R, T> LightGenerator<Y, R, T> {
     /// A generator that will run `body` when it is first resumed, with what it is sent.
-    pub fn new<F>(body: F) -> LightGenerator<Y, R, T, impl Future<Output = Result<T, Interrupt>>>
+    pub fn new<'b, F>(body: F) -> LightGenerator<Y, R, T, impl Future<Output = Result<T, Interrupt>>>
     where
         F: AsyncFnOnce(&mut LightYielder<'_, Y, R>, R) -> Result<T, Interrupt>,
+        Y: 'b,
+        R: 'b,
     {
-        let core = Owned::new(|mut yielder: LightYielder<'static, Y, R>| async move {
-            let first = yielder.first()?;
-            body(&mut yielder, first).await
+        let core = Owned::new(|yielder: &'b mut LightYielder<'static, Y, R>| {
+            Body::Created(move || {
+                let first = yielder.first()?;
+                Ok(body(yielder, first))
+            })
         });
         LightGenerator { core: Some(core), begun: false, returned: None }
     }
@@ -189,10 +181,7 @@ where
     where
         D: Future<Output = Result<T, Interrupt>> + ?Sized,
     {
-        let core = self.core.map(|owned| {
-            let core = unsize(ManuallyDrop::new(owned).core);
-            Owned { core, _owns: PhantomData }
-        });
+        let core = self.core.map(|owned| owned.unsized_by(unsize));
         LightGenerator { core, begun: self.begun, returned: self.returned }
     }
 }
@@ -234,13 +223,15 @@ where
             self.core = None;
         }
         let Some(core) = &self.core else { return Err(outcome(interrupt)) };
-        core.slate().interrupt.set(Some((Thrower::current(), interrupt)));
-        // A value that a `yield_` was sent which the body gave up would be taken first.
+        // A value that a `yield_` was sent which the body gave up would be taken first. If its destructor panics, nothing
+        // is thrown yet.
         core.slate().sent.set(None);
+        // A body that gave up a `yield_` half-way does not take it. It may not be `Send`, and is dropped here.
+        let thrown = Thrown::new(interrupt);
+        core.slate().interrupt.set(&raw const thrown);
         let result = self.resume();
         if let Some(core) = &self.core {
-            // A body that gave up a `yield_` half-way did not take it. It may not be `Send`, and must not stay.
-            core.slate().interrupt.set(None);
+            core.slate().interrupt.set(ptr::null());
         }
         result
     }
@@ -282,13 +273,28 @@ where
     /// Runs the body to its next turn. What it is resumed with is on the slate.
     #[inline]
     fn resume(&mut self) -> Result<Step<Y, T>, GenError> {
+        /// Drops a core unless its body waits: it has ended then, or panics.
+        struct Turn<'g, C> {
+            core: &'g mut Option<C>,
+            waits: bool,
+        }
+
+        impl<C> Drop for Turn<'_, C> {
+            #[inline]
+            fn drop(&mut self) {
+                if !self.waits {
+                    *self.core = None;
+                }
+            }
+        }
+
         self.begun = true;
-        // Not here while the body runs, so that one which panics is dropped.
-        let Some(mut core) = self.core.take() else { return Err(GenError::Finished) };
+        let mut turn = Turn { core: &mut self.core, waits: false };
+        let Some(core) = turn.core else { return Err(GenError::Finished) };
         match core.body().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => {
                 let Some(value) = core.slate().yielded.take() else { awaits_another() };
-                self.core = Some(core);
+                turn.waits = true;
                 Ok(Step::Yield(value))
             }
             Poll::Ready(Ok(value)) => Ok(Step::Return(value)),
@@ -301,68 +307,6 @@ where
 fn awaits_another() -> ! {
     panic!("the body of a light generator awaits something else than its yielder, and nobody would wake it")
 }
-
-impl<Y, R, B> Owned<Y, R, B> {
-    fn new(body: impl FnOnce(LightYielder<'static, Y, R>) -> B) -> Self {
-        let core: NonNull<Core<Y, R, B>> = NonNull::from(Box::leak(Box::<Core<Y, R, B>>::new_uninit())).cast();
-        // SAFETY: a field of the allocation.
-        let slate = unsafe { &raw mut (*core.as_ptr()).slate };
-        // SAFETY: as above.
-        let place = unsafe { &raw mut (*core.as_ptr()).body };
-        // SAFETY: nothing lies there yet.
-        unsafe { slate.write(Slate::default()) };
-        // SAFETY: it points to a field.
-        let slate = unsafe { NonNull::new_unchecked(slate) };
-        // SAFETY: the slate outlives the body that the yielder goes into (invariants 1 and 2).
-        let yielder = unsafe { LightYielder::new(slate) };
-        // SAFETY: as for the slate.
-        unsafe { place.write(ManuallyDrop::new(body(yielder))) };
-        Self { core, _owns: PhantomData }
-    }
-}
-
-impl<Y, R, B: ?Sized> Owned<Y, R, B> {
-    #[inline]
-    fn slate(&self) -> &Slate<Y, R> {
-        // SAFETY: invariant 1.
-        unsafe { &(*self.core.as_ptr()).slate }
-    }
-
-    #[inline]
-    fn body(&mut self) -> Pin<&mut B> {
-        // SAFETY: invariant 1.
-        let body = unsafe { &mut (*self.core.as_ptr()).body };
-        // SAFETY: it stays where it is until it is dropped.
-        unsafe { Pin::new_unchecked(body) }
-    }
-}
-
-impl<Y, R, B: ?Sized> Drop for Owned<Y, R, B> {
-    fn drop(&mut self) {
-        /// Frees the core, whatever the destructors of the body do.
-        struct Free<Y, R, B: ?Sized>(NonNull<Core<Y, R, B>>);
-
-        impl<Y, R, B: ?Sized> Drop for Free<Y, R, B> {
-            fn drop(&mut self) {
-                // SAFETY: invariant 1; it was made as a box.
-                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-            }
-        }
-
-        let core = Free(self.core);
-        // SAFETY: invariant 1.
-        let body = unsafe { &mut (*core.0.as_ptr()).body };
-        // SAFETY: once, here.
-        unsafe { ManuallyDrop::drop(body) };
-    }
-}
-
-// SAFETY: the core is what it owns, and is `Send` by these bounds but for the interrupt: that is on the slate only while
-// the body is resumed with it, and is taken off by that thread only. By invariant 3 the pointer of the yielder is used in whatever thread resumes the body.
-unsafe impl<Y: Send, R: Send, B: Send + ?Sized> Send for Owned<Y, R, B> {}
-
-// SAFETY: a shared reference gives access to nothing.
-unsafe impl<Y, R, B: ?Sized> Sync for Owned<Y, R, B> {}
 
 /// `None` at the end.
 ///

@@ -21,18 +21,30 @@ use super::super::protocol::{Coroutine, Step};
 pub(super) struct Slate<Y, R> {
     pub(super) yielded: Cell<Option<Y>>,
     pub(super) sent: Cell<Option<R>>,
-    /// Taken if nothing was sent, and only by the thread that put it there: it may hold what is not `Send`.
-    pub(super) interrupt: Cell<Option<(Thrower, Interrupt)>>,
+    /// Where what is thrown in lies, while it is thrown in; else null. Taken from there if nothing was sent.
+    pub(super) interrupt: Cell<*const Thrown>,
 }
 
-/// The thread that throws an interrupt: where it keeps a local of its own. It does so for as long as the interrupt is on a
-/// slate, so no other thread has the same.
+/// What is thrown in. It is for the thread that throws it only: it may hold what is not `Send`.
+pub(super) struct Thrown {
+    thrower: Thrower,
+    interrupt: Cell<Option<Interrupt>>,
+}
+
+impl Thrown {
+    pub(super) fn new(interrupt: Interrupt) -> Self {
+        Self { thrower: Thrower::current(), interrupt: Cell::new(Some(interrupt)) }
+    }
+}
+
+/// The thread that throws an interrupt: where it keeps a local of its own. It does so for as long as it throws, so no
+/// other thread has the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Thrower(usize);
+struct Thrower(usize);
 
 impl Thrower {
     /// The calling thread.
-    pub(super) fn current() -> Self {
+    fn current() -> Self {
         thread_local!(static LOCAL: u8 = const { 0 });
         Self(LOCAL.with(|local| ptr::from_ref(local).addr()))
     }
@@ -40,7 +52,7 @@ impl Thrower {
 
 impl<Y, R> Default for Slate<Y, R> {
     fn default() -> Self {
-        Self { yielded: Cell::new(None), sent: Cell::new(None), interrupt: Cell::new(None) }
+        Self { yielded: Cell::new(None), sent: Cell::new(None), interrupt: Cell::new(ptr::null()) }
     }
 }
 
@@ -215,13 +227,12 @@ impl<Y, R> Yield<'_, '_, Y, R> {
 
 #[cold]
 fn interrupted<Y, R>(slate: &Slate<Y, R>) -> Poll<Result<R, Interrupt>> {
-    match slate.interrupt.take() {
-        Some((thrower, interrupt)) if thrower == Thrower::current() => Poll::Ready(Err(interrupt)),
-        Some(thrown) => {
-            slate.interrupt.set(Some(thrown));
-            panic!("an interrupt is for the thread that throws it, and this is another")
-        }
+    // SAFETY: it lies in a frame of `throw`, which waits for this turn to end.
+    let Some(thrown) = (unsafe { slate.interrupt.get().as_ref() }) else {
         // Polled twice in one turn.
-        None => Poll::Pending,
-    }
+        return Poll::Pending;
+    };
+    assert!(thrown.thrower == Thrower::current(), "an interrupt is for the thread that throws it, and this is another");
+    slate.interrupt.set(ptr::null());
+    thrown.interrupt.take().map_or(Poll::Pending, |interrupt| Poll::Ready(Err(interrupt)))
 }

@@ -1,7 +1,7 @@
 //! Stacks: what one is, and how big they come.
 //!
-//! `pool.rs` keeps them, per thread; `slab.rs` reserves them, many at a time; `current.rs` knows on which one the thread
-//! runs, and so can tell an overflow; `stats.rs` counts.
+//! `pool.rs` keeps them, per thread; `slab.rs` reserves them, many at a time; `span.rs` finds the one that has overflowed;
+//! `stats.rs` counts.
 //!
 //! # Safety
 //!
@@ -17,19 +17,20 @@
 
 #![expect(unsafe_code, reason = "a stack is raw memory")]
 
-mod current;
 mod pool;
 mod slab;
+mod span;
 mod stats;
 
 use std::cell::Cell;
 use std::io;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::num::NonZeroUsize;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use corosensei::stack::{Stack as Memory, StackPointer};
 
-pub(super) use current::{Current, current};
+use super::phase::Phase;
 use pool::Class;
 pub(super) use pool::count_leak;
 pub use stats::{StackStats, stack_stats, trim_stacks};
@@ -92,6 +93,102 @@ pub(super) struct Header {
     pub(super) closing_in_panic: Cell<bool>,
     /// The body waits for good: it must not be resumed.
     pub(super) stuck: Cell<bool>,
+    /// What the body does.
+    pub(super) phase: Cell<Phase>,
+    /// What is on its way to the body, or where it is: see [`Phase`].
+    pub(super) word: Word,
+}
+
+const _: () = assert!(size_of::<Header>() == 64, "a line of the cache");
+
+/// A word, read as what was written.
+pub(super) struct Word(Cell<MaybeUninit<usize>>);
+
+impl Word {
+    /// Whether a value is passed as the word, not by its address.
+    const fn holds<V>() -> bool {
+        size_of::<V>() <= size_of::<usize>() && align_of::<V>() <= align_of::<usize>()
+    }
+
+    /// Leaves a value, which must stay where it is until it is taken.
+    #[inline(always)]
+    pub(super) fn put<V>(&self, value: &ManuallyDrop<V>) {
+        if Self::holds::<V>() {
+            // SAFETY: it is there. The copy is the one to be used: the original is in a `ManuallyDrop`.
+            let value = unsafe { ptr::from_ref(value).read() };
+            // SAFETY: it fits, says `holds`.
+            unsafe { self.0.as_ptr().cast::<ManuallyDrop<V>>().write(value) };
+        } else {
+            self.point(value);
+        }
+    }
+
+    /// Takes the value that was left.
+    ///
+    /// # Safety
+    ///
+    /// A `V` was left by [`put`](Self::put), stayed where it was, and was not taken.
+    #[inline(always)]
+    pub(super) unsafe fn take<V>(&self) -> V {
+        let at = if Self::holds::<V>() {
+            self.0.as_ptr().cast::<V>()
+        } else {
+            // SAFETY: says the caller.
+            unsafe { self.target::<V>() }.as_ptr()
+        };
+        // SAFETY: says the caller.
+        unsafe { at.read() }
+    }
+
+    /// Leaves an address.
+    #[inline]
+    pub(super) fn point<V>(&self, target: &V) {
+        // SAFETY: an address is a word.
+        unsafe { self.0.as_ptr().cast::<*const V>().write(target) };
+    }
+
+    /// The address that was left.
+    ///
+    /// # Safety
+    ///
+    /// That of a `V` was left by [`point`](Self::point).
+    #[inline]
+    pub(super) unsafe fn target<V>(&self) -> NonNull<V> {
+        // SAFETY: says the caller; a reference is not null.
+        unsafe { self.0.as_ptr().cast::<NonNull<V>>().read() }
+    }
+}
+
+/// What generators that have ended have instead of a stack's header: it says so, and nothing else of it is used.
+struct Ended(Header);
+
+// SAFETY: nobody writes to it, as what has ended is not resumed.
+unsafe impl Sync for Ended {}
+
+static ENDED: Ended = Ended(Header {
+    limit: 0,
+    floor: 0,
+    class: NonNull::dangling(),
+    next: Cell::new(None),
+    name: Cell::new(ptr::slice_from_raw_parts(ptr::null::<u8>(), 0) as *const str),
+    refusals: Cell::new(0),
+    closing_in_panic: Cell::new(false),
+    stuck: Cell::new(false),
+    phase: Cell::new(Phase::Finished),
+    word: Word(Cell::new(MaybeUninit::uninit())),
+});
+
+impl Header {
+    /// That of what has ended.
+    pub(super) fn ended() -> NonNull<Self> {
+        NonNull::from(&ENDED.0)
+    }
+
+    /// The addresses that frames may lie at: the lowest, and how many.
+    #[inline]
+    pub(super) fn extent(&self) -> (usize, usize) {
+        (self.floor, ptr::from_ref(self) as usize - self.floor)
+    }
 }
 
 /// A stack in use.
@@ -110,7 +207,7 @@ impl Stack {
     }
 
     #[inline]
-    fn get(&self) -> &Header {
+    pub(super) fn get(&self) -> &Header {
         // SAFETY: invariants 1 and 2.
         unsafe { self.0.as_ref() }
     }
@@ -123,6 +220,7 @@ impl Stack {
         header.refusals.set(0);
         header.closing_in_panic.set(false);
         header.stuck.set(false);
+        header.phase.set(Phase::Created);
     }
 
     /// Fills it with a pattern, all of it.
@@ -130,7 +228,7 @@ impl Stack {
         let floor = self.get().floor;
         let bytes = self.0.as_ptr() as usize - floor;
         // SAFETY: invariant 1; nobody runs on it yet, says the caller by owning it, unstarted.
-        unsafe { std::ptr::write_bytes(floor as *mut u8, PAINT, bytes) };
+        unsafe { ptr::write_bytes(floor as *mut u8, PAINT, bytes) };
     }
 }
 

@@ -17,11 +17,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-use super::current::judge;
 use super::slab::{Place, Slab};
-use super::{Header, SPECS, Spec, Stack, StackSize};
+use super::span::judge;
+use super::{Header, Phase, SPECS, Spec, Stack, StackSize, Word};
 use crate::sys::fault;
 
 /// The stacks of one size.
@@ -97,6 +98,8 @@ fn take_slowly(size: StackSize) -> io::Result<Stack> {
         refusals: Cell::new(0),
         closing_in_panic: Cell::new(false),
         stuck: Cell::new(false),
+        phase: Cell::new(Phase::Created),
+        word: Word(Cell::new(MaybeUninit::uninit())),
     };
     // SAFETY: in the slab, aligned to its line, and nobody else's: the place came out of the store.
     unsafe { place.header.write(header) };
@@ -267,11 +270,6 @@ impl Header {
         let class = unsafe { header.as_ref() }.class;
         // SAFETY: a class is there for as long as one of its stacks is out.
         unsafe { class.as_ref() }
-    }
-
-    pub(super) fn class_spec(&self) -> &'static Spec {
-        // SAFETY: a class is there for as long as one of its stacks is out.
-        unsafe { self.class.as_ref() }.spec
     }
 }
 

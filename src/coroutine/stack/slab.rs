@@ -18,6 +18,7 @@ use std::ptr::NonNull;
 
 use corosensei::stack::valgrind::ValgrindStackRegistration;
 
+use super::span::Span;
 use super::{Header, Spec};
 use crate::sys::stack::Region;
 
@@ -26,10 +27,18 @@ const LINE: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Slab {
+    /// Goes before what it tells of.
+    _span: Box<Span>,
     region: Region,
     spec: &'static Spec,
     /// The stacks that have been used. Valgrind is told of each, because it would take a switch for an overflow.
     known: Vec<ValgrindStackRegistration>,
+}
+
+/// Where the header of a stack goes that begins at `low`, guard and all, as the `number`th of its slab.
+pub(super) fn header(low: NonNull<u8>, number: usize, spec: &Spec) -> Option<NonNull<Header>> {
+    let top = low.as_ptr().wrapping_add(spec.stride());
+    NonNull::new(top.wrapping_sub(size_of::<Header>() + number % COLOURS * LINE).cast())
 }
 
 /// A stack without an owner: where its header goes, and where it ends.
@@ -42,7 +51,8 @@ pub(super) struct Place {
 impl Slab {
     pub(super) fn new(spec: &'static Spec) -> io::Result<Self> {
         let region = Region::map(spec.count * spec.stride())?;
-        Ok(Self { region, spec, known: Vec::with_capacity(spec.count) })
+        let span = Span::new(region.base().as_ptr().expose_provenance(), spec);
+        Ok(Self { _span: span, region, spec, known: Vec::with_capacity(spec.count) })
     }
 
     /// The next stack that was never used, guarded; `None` when there is none.
@@ -53,12 +63,9 @@ impl Slab {
         }
         let offset = number * self.spec.stride();
         self.region.guard(offset, self.spec.guard)?;
-        let low = self.region.base().as_ptr().wrapping_add(offset);
-        self.known.push(ValgrindStackRegistration::new(low, self.spec.stride()));
-        let top = low.wrapping_add(self.spec.stride());
-        let header = top.wrapping_sub(size_of::<Header>() + number % COLOURS * LINE);
-        // Inside the region, so not null.
-        Ok(NonNull::new(header.cast()).map(|header| Place { header, limit: low as usize }))
+        let low = self.region.at(offset);
+        self.known.push(ValgrindStackRegistration::new(low.as_ptr(), self.spec.stride()));
+        Ok(header(low, number, self.spec).map(|header| Place { header, limit: low.as_ptr() as usize }))
     }
 
     /// How many of its stacks have been used.
