@@ -5,9 +5,10 @@
 //! # What is modelled, and what is not
 //!
 //! The models run the shipped lines of `sync` and `queue` and, below them, of `primitive`'s parker and wait list. These
-//! are swapped for loom's own, so their real code is **not** modelled: parking_lot's `Mutex` (around the lines of locks and
-//! semaphores), the latches around all other lines, at the ends of a queue's list and around the state of the other queues
-//! (`latch.rs` models theirs, with a full fence in place of each half), the futex system call, std's thread-local values, and std's atomics themselves. Spinning before
+//! are swapped for loom's own, so their real code is **not** modelled: the latches around all lines of waiters, at the ends
+//! of a queue's list and around the state of the other queues (`latch.rs` models theirs, with a full fence in place of
+//! each half of membarrier's), parking_lot's `Mutex` around the agenda of timers, the futex system call, the kernel's and
+//! the C library's part of a robust mutex, std's thread-local values, and std's atomics themselves. Spinning before
 //! a wait is left out, as it only repeats an attempt. The clock is replaced by "the deadline may have passed at any
 //! look", and the one millisecond after which a waiter is handed a lock by "was overtaken once".
 
