@@ -50,9 +50,10 @@ pub type SendLightBody<T> = dyn Future<Output = Result<T, Interrupt>> + Send;
 
 /// A generator without a stack: an async closure that yields. Python's generator.
 ///
-/// It takes some hundred bytes where a [`Generator`](super::Generator) takes a page of memory at least, and can be sent to another thread if its
-/// body can. What it pays for that: it yields from its own async body only, not from a function that the body calls, a
-/// callback of a library, or recursion. So take this one for many thousands, for plain iterators, and for other threads.
+/// It takes some hundred bytes where a [`Generator`](super::Generator) takes a page of memory at least, and can be sent to
+/// another thread if its body can. What it pays for that: it yields from its own async body only, not from a function that
+/// the body calls, a callback of a library, or recursion. So take this one for many thousands, for plain iterators, and for
+/// other threads.
 ///
 /// The body takes a yielder and the first value that is sent. Interrupts come out of `yield_(…).await`, to be handed on
 /// with `?`. Everything else is as [`Coroutine`] says. A generator that is dropped drops what its body holds, without
