@@ -132,9 +132,12 @@ impl Event {
     }
 
     /// Whether somebody waits, so that a model can tell a wait that has begun. Only under `cfg(crewkit_loom)`.
+    ///
+    /// A read-modify-write that changes nothing: of the accesses before a waiter's own, loom looks at the last that is no
+    /// load, and would not try a load in both orders.
     #[cfg(crewkit_loom)]
     pub fn has_waiters(&self) -> bool {
-        has_waiters(self.word.load(Ordering::Acquire))
+        has_waiters(self.word.fetch_or(0, Ordering::AcqRel))
     }
 
     fn wait_until(&self, deadline: Deadline) -> bool {
