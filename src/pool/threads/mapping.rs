@@ -30,7 +30,7 @@
 //! | chunks of 8,192 items, at least 2 or 5 µs, an eighth or a quarter of what is left | 75 | 85 | 16 to 28 chunks |
 //! | the same, and nobody sleeps for the lock | 74 | 83 | so it is not the lock |
 //! | the rest is done by one worker | 57 | 62 | |
-//! | rayon's `par_iter` | 85 | 116 | in other minutes 40 to 60, where the rest takes 50 to 90 |
+//! | rayon's `par_iter` | 85 | 116 | in other minutes 40 to 98, where the rest takes 50 to 127 |
 //! | the caller alone, which is no map | 43 | 45 | a worker wakes in 4 to 20, and its processor fetches the places |
 //!
 //! # Safety
