@@ -16,12 +16,12 @@ pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 
-/// A pool of whatever kind: [`Pool`](super::Pool), [`ThreadPool`](super::ThreadPool), or one of the two
+/// A pool of whatever kind: [`Pool`], [`ThreadPool`], or one of the two
 /// ([`AnyExecutor`](super::AnyExecutor)).
 ///
 /// The bounds are those of a pool of processes: functions and closures without captures, arguments and results that can
 /// travel. Code that is written against it goes from threads to processes by another constructor. The calls themselves are
-/// described at [`Pool`](super::Pool).
+/// described at [`Pool`].
 ///
 /// ```
 /// # #[cfg(feature = "threads")] {
