@@ -41,11 +41,14 @@
 //! | counted parkers; the woken takes the line to learn that it was called; a mutex around each line | 24 | 19 % | 0.90 to 0.94 |
 //! | the token in the parker says so, and the place is taken away by the notifier | 19 | 19 % | 0.90 to 0.94 |
 //! | and parkers that last, shared without counting, not behind a `dyn` | 17 | 16 % | 0.92 to 0.95 |
-//! | and a latch around each line | 12 | 14 % | 0.92 to 0.96 |
+//! | and a latch around each line (this) | 12 | 14 % | 0.92 to 0.96 |
 //! | and a lock that nobody waits for gives its permit back by a store, and rings | 11 | 12 % | 0.95 to 0.99 |
 //!
+//! The last is not to be had any more: others give permits back by adding to the word, which a store would wipe out. With
+//! that addition in its place whole runs of the benches gave 0.95 and 1.02.
+//!
 //! Apart, a round trip is two wake-ups from one processor to another, 5 to 15 µs each in the virtual machine measured, and
-//! exactly two switches, for either library: 0.93 to 1.00, which is less than one of them differs from itself.
+//! exactly two switches, for either library: 0.93 to 1.00 (0.95 and 0.99 in whole runs), which is less than one of them differs from itself.
 
 #![expect(unsafe_code, reason = "a notifier is not told the lock that the waiters borrow")]
 

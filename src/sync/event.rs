@@ -22,7 +22,7 @@
 //! A `set` and the `wait` that it ends, and a `clear`, are five locked operations around the two system calls that the bare
 //! futex needs too: on one core that is 0.97 to 1.02 of its speed. Before, when a waiter took the mutex again to learn that
 //! it had been called, and parkers were counted, it was seventeen, and 0.94. Apart, two wake-ups from one processor to
-//! another take 5 to 15 µs each and vary by more than all else costs: 0.85 to 0.93, as a bare futex that is set before its
+//! another take 5 to 15 µs each and vary by more than all else costs: 0.85 to 0.93 (0.90 in two whole runs), as a bare futex that is set before its
 //! waiter sleeps now and then saves a whole switch.
 //!
 //! A `set` cannot slip past a waiter: `WAITERS` is set in the compare-and-swap that finds `SET` off. Orderings: `set`
