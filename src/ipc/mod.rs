@@ -18,6 +18,7 @@ mod counter;
 mod direction;
 mod endpoint;
 mod error;
+mod exclusive;
 pub mod fd;
 mod half;
 mod handle;

@@ -16,13 +16,9 @@ pub(crate) trait Exclusive: Serialize + DeserializeOwned + Clone + 'static {
     fn release(&self);
 }
 
-impl Exclusive for Lock {
-    fn new() -> Self {
-        Self::new().unwrap()
-    }
-
-    fn take(&self) -> bool {
-        match self.lock_timeout(HANG) {
+macro_rules! taken {
+    ($lock:expr) => {
+        match $lock.lock_timeout(HANG) {
             Ok(guard) => {
                 guard.leak();
                 false
@@ -34,6 +30,16 @@ impl Exclusive for Lock {
             }
             Err(error) => panic!("the lock is not to be had: {error}"),
         }
+    };
+}
+
+impl Exclusive for Lock {
+    fn new() -> Self {
+        Self::new().unwrap()
+    }
+
+    fn take(&self) -> bool {
+        taken!(self)
     }
 
     fn release(&self) {
@@ -47,18 +53,7 @@ impl Exclusive for RLock {
     }
 
     fn take(&self) -> bool {
-        let had_died = match self.lock_timeout(HANG) {
-            Ok(guard) => {
-                guard.leak();
-                false
-            }
-            Err(LockError::OwnerDied(guard)) => {
-                guard.recover();
-                guard.leak();
-                true
-            }
-            Err(error) => panic!("the lock is not to be had: {error}"),
-        };
+        let had_died = taken!(self);
         self.acquire().unwrap();
         assert_eq!(self.depth(), 2);
         had_died
