@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 gates=(fmt tidy clippy docs package properties sanitizers panic-abort loom crash test-one-cpu)
 last=test
+limit=1200 # seconds for each; none takes half as long on two processors
 
 table=$(printf '%-14s %7s  %s' gate seconds result)
 failed=0
@@ -17,7 +18,7 @@ gate() {
     if [[ ! -x ci/$1.sh ]]; then
         result=MISSING
     else
-        "ci/$1.sh" </dev/null || result="FAILED ($?)"
+        ci/limit.sh "$limit" "ci/$1.sh" </dev/null || result="FAILED ($?)"
     fi
     [[ $result == passed ]] || failed=1
     table+=$(printf '\n%-14s %7d  %s' "$1" $((SECONDS - started)) "$result")
