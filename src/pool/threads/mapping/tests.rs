@@ -48,7 +48,7 @@ fn who_left_is_called_in_when_the_rest_takes_long() {
     let pool = ThreadPool::new(2).unwrap();
     let short = Short { item: Duration::from_millis(1), rest: Duration::MAX };
     let workers = Mutex::new(HashSet::new());
-    // A rest begins at item 5 at the latest, with a piece of 8 items, which take long from there on.
+    // Items take long from the fifth on. Pieces grow eightfold, so the one that it stands in ends before the fortieth.
     let call = |n: u64| {
         if n >= 5 {
             workers.lock().insert(thread::current().id());
@@ -60,11 +60,11 @@ fn who_left_is_called_in_when_the_rest_takes_long() {
             thread::sleep(Duration::from_millis(8));
         }
         // Not to be passed by one worker.
-        while n >= 13 && workers.lock().len() < 2 {
+        while n >= 40 && workers.lock().len() < 2 {
             thread::yield_now();
         }
     };
-    assert_eq!(map_short(&pool, short, call, 0..20).into_result().unwrap().len(), 20);
+    assert_eq!(map_short(&pool, short, call, 0..50).into_result().unwrap().len(), 50);
 }
 
 #[test]
