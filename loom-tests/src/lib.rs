@@ -8,7 +8,8 @@
 //! are swapped for loom's own, so their real code is **not** modelled: the latches around all lines of waiters, at the ends
 //! of a queue's list and around the state of the other queues (`latch.rs` models theirs, with a full fence in place of
 //! each half of membarrier's), parking_lot's `Mutex` around the agenda of timers, the futex system call, the kernel's and
-//! the C library's part of a robust mutex, std's thread-local values, and std's atomics themselves. Spinning before
+//! the C library's part of a robust mutex, the copies of a ring's bytes (plain words in its model) and membarrier(2) (a
+//! full fence on both sides), std's thread-local values, and std's atomics themselves. Spinning before
 //! a wait is left out, as it only repeats an attempt. The clock is replaced by "the deadline may have passed at any
 //! look", and the one millisecond after which a waiter is handed a lock by "was overtaken once".
 

@@ -1,6 +1,6 @@
 //! Processes that die in a model: threads that stop for good before one of their steps.
 //!
-//! A step is an operation on an atomic of this module, or on a [`Robust`]. [`dies_before`] runs a body and ends it before
+//! A step is an operation on an atomic or a [`Memory`] of this module, or on a [`Robust`]. [`dies_before`] runs a body and ends it before
 //! its n-th step; what the kernel does for a dead process, it does too: the mutexes that it held say so to the next. So a
 //! protocol is explored for each n, until the body lives through it.
 
@@ -59,6 +59,12 @@ macro_rules! atomics {
         #[derive(Debug)]
         pub struct $name(loom::sync::atomic::$name);
 
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new(0)
+            }
+        }
+
         impl $name {
             /// As std's; so below.
             pub fn new(value: $value) -> Self {
@@ -81,6 +87,30 @@ macro_rules! atomics {
 }
 
 atomics!(AtomicU32: u32, AtomicU64: u64);
+
+/// A word that is no atomic: loom reports whoever does not come after whoever else has written it.
+#[derive(Debug)]
+pub struct Memory(loom::cell::Cell<u64>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(loom::cell::Cell::new(0))
+    }
+}
+
+impl Memory {
+    /// A step.
+    pub fn read(&self) -> u64 {
+        step();
+        self.0.get()
+    }
+
+    /// A step.
+    pub fn write(&self, word: u64) {
+        step();
+        self.0.set(word);
+    }
+}
 
 /// How a mutex was got; as `sys::robust` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,8 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 pub(crate) use crate::sys::membarrier::fence_all_threads;
 #[cfg(feature = "processes")]
+pub(crate) use crate::sys::membarrier::{agree_to_fences as is_fenced_by_others, fence_all_processes};
+#[cfg(feature = "processes")]
 pub(crate) use crate::sys::robust::{Got, Refused, Robust};
 pub(crate) use crate::sys::thread::native_id;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
@@ -44,7 +46,8 @@ thread_local! {
     pub(super) static WAITER: Cell<Identity> = const { Cell::new(Identity::UNKNOWN) };
 }
 
-/// The half of a fence that is executed often: [`fence_all_threads`], at the other half, makes a whole one of it.
+/// The half of a fence that is executed often: [`fence_all_threads`], at the other half, makes a whole one of it; between
+/// processes `fence_all_processes` does.
 #[inline]
 pub(crate) fn half_fence() {
     compiler_fence(Ordering::SeqCst);

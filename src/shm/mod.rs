@@ -6,11 +6,14 @@
 //! | a value that several processes use, and that says what it is | [`Object`] |
 //! | a lock whose holder may die | [`Held`] |
 //! | a value of any length that is never read half written | [`Twofold`] |
+//! | records from one process to another | [`Ring`](ring::Ring) |
 //!
 //! Used by `prefork` for its scoreboard and by `pool`. Private to the crate: what users share are the objects built on it.
 
 mod held;
 mod object;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "connections will go over it"))]
+pub(crate) mod ring;
 mod segment;
 mod twofold;
 

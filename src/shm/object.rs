@@ -72,6 +72,8 @@ unsafe impl Words for () {}
 unsafe impl Words for AtomicU64 {}
 // SAFETY: an atomic.
 unsafe impl Words for super::Twofold {}
+// SAFETY: atomics, on lines of their own.
+unsafe impl Words for super::ring::Words {}
 
 /// Words that need no lock in front of them, as objects of a kind.
 #[derive(Debug)]

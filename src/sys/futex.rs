@@ -1,4 +1,5 @@
-//! Sleeping until a word changes, within one process. The only caller is `primitive`, whose thread parker sleeps here.
+//! Sleeping until a word changes: within one process, for `primitive`, whose thread parker sleeps here; and between
+//! processes, for whoever waits on a word in shared memory.
 //!
 //! # Safety
 //!
@@ -16,18 +17,38 @@ use std::sync::atomic::AtomicU32;
 /// Returns for a wake, a passed deadline, a word that differs, a signal, or for no reason: the caller looks again.
 /// The comparison and the falling asleep are one step for [`wake_one`].
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) {
+    sleep(word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, deadline);
+}
+
+/// [`wait`], for a word that other processes change.
+#[cfg(feature = "processes")]
+#[cfg_attr(not(test), expect(dead_code, reason = "connections will sleep so"))]
+pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) {
+    sleep(word, libc::FUTEX_WAIT, expected, deadline);
+}
+
+fn sleep(word: &AtomicU32, operation: libc::c_int, expected: u32, deadline: Deadline) {
     let timeout = deadline.remaining().map(timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `word` and the timespec outlive the call, and FUTEX_WAIT only reads them.
-    unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, timeout)
-    };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, timeout) };
 }
 
 /// Wakes one thread that sleeps in [`wait`] on `word`, if there is one.
 pub(crate) fn wake_one(word: &AtomicU32) {
+    wake(word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
+}
+
+/// Wakes one thread of whatever process that sleeps in [`wait_shared`] on `word`, if there is one.
+#[cfg(feature = "processes")]
+#[cfg_attr(not(test), expect(dead_code, reason = "connections will sleep so"))]
+pub(crate) fn wake_one_shared(word: &AtomicU32) {
+    wake(word, libc::FUTEX_WAKE);
+}
+
+fn wake(word: &AtomicU32, operation: libc::c_int) {
     // SAFETY: FUTEX_WAKE uses the address as a name only.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
 }
 
 #[cfg(test)]
@@ -38,6 +59,21 @@ mod tests {
     #[test]
     fn a_word_that_differs_does_not_sleep() {
         wait(&AtomicU32::new(1), 0, Deadline::NEVER);
+    }
+
+    #[cfg(feature = "processes")]
+    #[test]
+    fn a_sleeper_on_a_shared_word_is_woken() {
+        let word = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while word.load(std::sync::atomic::Ordering::Acquire) == 0 {
+                    wait_shared(&word, 0, Deadline::after(Duration::from_secs(60)));
+                }
+            });
+            word.store(1, std::sync::atomic::Ordering::Release);
+            wake_one_shared(&word);
+        });
     }
 
     #[test]

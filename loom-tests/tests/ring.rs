@@ -1,0 +1,278 @@
+//! A ring between two processes that die at any step, and that sleep when it is empty or full: the shipped lines of
+//! `shm/ring` but for the raw copies of its bytes, which are plain memory here, so that loom reports a copy that is not
+//! ordered.
+#![cfg(crewkit_loom)]
+
+#[path = "../../src/shm/ring/mod.rs"]
+mod ring;
+
+mod primitive {
+    pub(crate) use crewkit_loom_tests::mortal::{AtomicU32, AtomicU64, fence};
+    use std::sync::atomic::Ordering;
+
+    pub(crate) fn half_fence() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn fence_all_processes() -> bool {
+        fence(Ordering::SeqCst);
+        true
+    }
+}
+
+use crewkit::model::{Arc, thread};
+use crewkit_loom_tests::mortal::{Memory, dies_before};
+use crewkit_loom_tests::{explore, prepare};
+use loom::sync::{Condvar, Mutex};
+use ring::{Alarm, Bytes, Consumer, Producer, Put, Side, Words};
+use std::sync::PoisonError;
+
+/// Four records of a word each.
+const LENGTH: u32 = 64;
+
+struct Model {
+    words: Words,
+    bytes: Plain,
+    to_consumer: Doorbell,
+    to_producer: Doorbell,
+}
+
+struct Plain(Vec<Memory>);
+
+// SAFETY: loom reports every access that is not ordered with the others.
+#[expect(unsafe_code, reason = "shares cells, for loom to report their races")]
+unsafe impl Sync for Model {}
+
+impl Plain {
+    fn word(&self, position: u32) -> &Memory {
+        &self.0[(position % LENGTH / 8) as usize]
+    }
+}
+
+impl Bytes for Plain {
+    fn length(&self) -> u32 {
+        LENGTH
+    }
+
+    fn write(&self, position: u32, bytes: &[u8]) {
+        for (at, word) in (position..).step_by(8).zip(bytes.chunks(8)) {
+            self.write_word(at, u64::from_ne_bytes(word.try_into().unwrap()));
+        }
+    }
+
+    fn write_word(&self, position: u32, word: u64) {
+        self.word(position).write(word);
+    }
+
+    fn read_word(&self, position: u32) -> u64 {
+        self.word(position).read()
+    }
+
+    fn read(&self, position: u32, length: usize, onto: &mut Vec<u8>) {
+        for at in (position..).step_by(8).take(length / 8) {
+            onto.extend(self.read_word(at).to_ne_bytes());
+        }
+    }
+}
+
+/// What a side sleeps at: a socket, which tells of a ring and of the other side's death, or a futex.
+#[derive(Default)]
+struct Doorbell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Doorbell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_one();
+    }
+
+    fn sleep(&self) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*rung {
+            rung = self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner);
+        }
+        *rung = false;
+    }
+}
+
+impl Model {
+    /// An empty ring, `used` words after its beginning.
+    fn new(used: u32) -> Arc<Self> {
+        prepare(|| {
+            let bytes = Plain((0..LENGTH / 8).map(|_| Memory::default()).collect());
+            let (to_consumer, to_producer) = Default::default();
+            let model = Self { words: Words::default(), bytes, to_consumer, to_producer };
+            model.words.attach(Side::Producer, true);
+            model.words.attach(Side::Consumer, true);
+            let (mut producer, mut consumer) = model.ends();
+            for _ in 0..used {
+                assert_eq!(producer.put(&model.words, &model.bytes, 0, [&[], &[]]), Ok(Put::Done));
+                let record = consumer.peek(&model.words, &model.bytes).unwrap().unwrap();
+                consumer.take(&model.words, &model.bytes, record, 0, &mut Vec::new());
+            }
+            Arc::new(model)
+        })
+    }
+
+    fn ends(&self) -> (Producer, Consumer) {
+        (Producer::resume(&self.words), Consumer::resume(&self.words))
+    }
+
+    /// Puts a number, and says so to a consumer that sleeps.
+    fn try_put(&self, producer: &mut Producer, number: u64) -> bool {
+        let record = number.to_ne_bytes();
+        let tag = u32::try_from(number).unwrap();
+        let done = producer.put(&self.words, &self.bytes, tag, [&[], &record]).unwrap() == Put::Done;
+        if done && self.words.must_wake(Side::Consumer) {
+            self.to_consumer.ring();
+        }
+        done
+    }
+
+    /// Takes a number, and says so to a producer that sleeps.
+    fn try_take(&self, consumer: &mut Consumer) -> Option<u64> {
+        let record = consumer.peek(&self.words, &self.bytes).unwrap()?;
+        let mut bytes = Vec::new();
+        consumer.take(&self.words, &self.bytes, record, 0, &mut bytes);
+        let number = u64::from_ne_bytes(bytes.try_into().unwrap());
+        assert_eq!(u64::from(record.tag), number, "a record of two");
+        if self.words.must_wake(Side::Producer) {
+            self.to_producer.ring();
+        }
+        Some(number)
+    }
+
+    fn put(&self, producer: &mut Producer, number: u64) {
+        while !self.try_put(producer, number) {
+            assert_eq!(self.words.arm(Side::Producer), Alarm::Sure);
+            if producer.could_put(&self.words, &self.bytes, 8).unwrap() {
+                self.words.bell(Side::Producer).disarm();
+            } else {
+                self.to_producer.sleep();
+            }
+        }
+    }
+
+    fn take(&self, consumer: &mut Consumer) -> u64 {
+        loop {
+            if let Some(number) = self.try_take(consumer) {
+                return number;
+            }
+            assert_eq!(self.words.arm(Side::Consumer), Alarm::Sure);
+            if consumer.has_news(&self.words, &self.bytes) {
+                self.words.bell(Side::Consumer).disarm();
+            } else {
+                self.to_consumer.sleep();
+            }
+        }
+    }
+}
+
+// Of the accesses before a store loom looks at the last one only, so in each model whoever stores what matters is the
+// thread that runs first, and whoever looks is another.
+
+/// Seven words used: the second record goes round the end.
+const BEFORE_THE_END: u32 = 5;
+
+#[test]
+fn what_is_taken_is_what_was_put_and_an_empty_ring_is_slept_on() {
+    explore("ring: (put, put) × (take, take)", || {
+        let model = Model::new(BEFORE_THE_END);
+        let consumer = thread::spawn({
+            let model = Arc::clone(&model);
+            move || {
+                let (_, mut consumer) = model.ends();
+                (model.take(&mut consumer), model.take(&mut consumer))
+            }
+        });
+        let (mut producer, _) = model.ends();
+        (1..3).for_each(|number| model.put(&mut producer, number));
+        assert_eq!(consumer.join().unwrap(), (1, 2));
+    });
+}
+
+#[test]
+fn a_full_ring_is_slept_on_and_what_was_not_taken_is_not_overwritten() {
+    explore("ring: full, put × (take, take)", || {
+        let model = Model::new(BEFORE_THE_END);
+        let (mut producer, mut consumer) = model.ends();
+        prepare(|| (1..5).for_each(|number| assert!(model.try_put(&mut producer, number))));
+        let producer = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.put(&mut producer, 5)
+        });
+        assert_eq!(model.take(&mut consumer), 1);
+        assert_eq!(model.take(&mut consumer), 2);
+        producer.join().unwrap();
+        let rest: Vec<_> = std::iter::from_fn(|| model.try_take(&mut consumer)).collect();
+        assert_eq!(rest, [3, 4, 5]);
+    });
+}
+
+/// The steps of a put into a ring with room: the record, its header, the index, a fence, a look at the bell, which may be
+/// taken back.
+const STEPS_OF_A_PUT: usize = 6;
+
+#[test]
+fn a_producer_that_dies_at_any_step_has_put_all_of_a_record_or_nothing() {
+    for last in 0..=STEPS_OF_A_PUT {
+        explore(&format!("ring: (put until step {last}, put) × take to the end"), move || {
+            let model = Model::new(BEFORE_THE_END);
+            let consumer = thread::spawn({
+                let model = Arc::clone(&model);
+                move || {
+                    let (_, mut consumer) = model.ends();
+                    let first = model.take(&mut consumer);
+                    (first, if first == 2 { 2 } else { model.take(&mut consumer) })
+                }
+            });
+            let (mut producer, _) = model.ends();
+            let died = dies_before(last, || {
+                model.try_put(&mut producer, 1);
+            });
+            if died {
+                // The kernel closes the socket, which is news for who sleeps; another process goes on.
+                model.to_consumer.ring();
+            }
+            model.put(&mut Producer::resume(&model.words), 2);
+            match consumer.join().unwrap() {
+                (1, 2) => assert!(last > 2, "a record that was never put"),
+                (2, 2) => assert!(died && last < 3, "a record that was put is gone"),
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+}
+
+/// The steps of a take that finds a record: the index, the header, the record, the own index, a fence, a look at the bell,
+/// which may be taken back.
+const STEPS_OF_A_TAKE: usize = 7;
+
+#[test]
+fn a_consumer_that_dies_at_any_step_has_taken_a_record_or_left_it() {
+    for last in 0..=STEPS_OF_A_TAKE {
+        explore(&format!("ring: full, (take until step {last}, take) × put"), move || {
+            let model = Model::new(BEFORE_THE_END);
+            let (mut producer, mut consumer) = model.ends();
+            prepare(|| (1..5).for_each(|number| assert!(model.try_put(&mut producer, number))));
+            let producer = thread::spawn({
+                let model = Arc::clone(&model);
+                move || model.put(&mut producer, 5)
+            });
+            let died = dies_before(last, || {
+                model.try_take(&mut consumer);
+            });
+            if died {
+                // Sleeps at a futex are slices.
+                model.to_producer.ring();
+            }
+            let (_, mut heir) = model.ends();
+            let next = model.take(&mut heir);
+            assert_eq!(next, if last < 4 { 1 } else { 2 }, "taken before the index says so, or left although it does");
+            producer.join().unwrap();
+            assert_eq!(std::iter::from_fn(|| model.try_take(&mut heir)).last(), Some(5));
+        });
+    }
+}
