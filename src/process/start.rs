@@ -203,7 +203,7 @@ impl<R> Starting<R> {
         }
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(SpawnError::ForkServerDied),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(why_silent(server)),
             sent => sent?,
         }
         if let Origin::Unasked { server, request, status, .. } = std::mem::replace(&mut self.origin, Origin::Failed) {
@@ -237,7 +237,7 @@ impl<R> Starting<R> {
 
     /// Reads the fork server's answer.
     fn learn_of_child(&mut self) -> Result<(), SpawnError> {
-        let Origin::Asked { status, .. } = &self.origin else { return Ok(()) };
+        let Origin::Asked { server, status, .. } = &self.origin else { return Ok(()) };
         match protocol::receive::<Status>(status.as_fd())? {
             Record::Nothing => Ok(()),
             Record::Whole(Status::Started { pid }, fds) => {
@@ -265,7 +265,8 @@ impl<R> Starting<R> {
                 }
                 Err(io::Error::other("no descriptor left for the process (RLIMIT_NOFILE)").into())
             }
-            Record::Closed => Err(self.unanswered()),
+            // The fork server closed it.
+            Record::Closed => Err(why_silent(server)),
         }
     }
 
@@ -283,17 +284,6 @@ impl<R> Starting<R> {
         }
     }
 
-    /// Why the fork server closed the status socket without an answer.
-    fn unanswered(&self) -> SpawnError {
-        let Origin::Asked { server, .. } = &self.origin else { return SpawnError::ForkServerDied };
-        match server.end_of_dying() {
-            Err(error) => error.into(),
-            Ok(Some(exit)) if !server.is_proven() => SpawnError::Died(exit),
-            Ok(Some(_)) => SpawnError::ForkServerDied,
-            Ok(None) => io::Error::other("the fork server has no descriptor left (RLIMIT_NOFILE)").into(),
-        }
-    }
-
     /// Reads whether the child is ready.
     fn listen(&mut self) -> Result<(), SpawnError> {
         while !self.ready && !self.life.closed {
@@ -308,6 +298,17 @@ impl<R> Starting<R> {
             }
         }
         Ok(())
+    }
+}
+
+/// Why the fork server has closed a socket and not answered. One that never served has died as each of its program
+/// does, on its way to `init`.
+fn why_silent(server: &Server) -> SpawnError {
+    match server.end_of_dying() {
+        Err(error) => error.into(),
+        Ok(Some(exit)) if !server.is_proven() => SpawnError::Died(exit),
+        Ok(Some(_)) => SpawnError::ForkServerDied,
+        Ok(None) => io::Error::other("the fork server has no descriptor left (RLIMIT_NOFILE)").into(),
     }
 }
 
