@@ -12,6 +12,15 @@
 //! full fence on both sides), std's thread-local values, and std's atomics themselves. Spinning before
 //! a wait is left out, as it only repeats an attempt. The clock is replaced by "the deadline may have passed at any
 //! look", and the one millisecond after which a waiter is handed a lock by "was overtaken once".
+//!
+//! # How a model must be written to see what it is for
+//!
+//! loom runs the first thread until it waits, then the next, and turns two accesses round only if the later one is a load
+//! that comes after a store, or a store whose *last* access before was the other: a thread that looks at a word before it
+//! stores hides all who looked earlier. So whoever writes comes first (the first thread of the model), whoever is to see it
+//! is started for that, and a look that has to be turned round is a read-modify-write. What shows whether a model
+//! is in the right order is its mutant, and the number of executions: the same threads had 285 in one order, none of which
+//! saw the fault, and 39,649 in the other.
 
 mod fixtures;
 #[cfg(crewkit_loom)]

@@ -239,6 +239,19 @@ fn of_two_reports_of_one_task_one_is_too_many() {
 }
 
 #[test]
+fn a_report_beside_a_put_is_not_too_many() {
+    explore("fifo: task_done × (put, task_done)", || {
+        let queue = Arc::new(Queue::unbounded());
+        queue.put(0).unwrap();
+        let reporter = spawn(&queue, Queue::task_done);
+        queue.put(1).unwrap();
+        queue.task_done().unwrap();
+        reporter.join().unwrap().unwrap();
+        assert_eq!(queue.unfinished(), 0);
+    });
+}
+
+#[test]
 fn a_timed_put_puts_or_hands_back() {
     explore("fifo: put_timeout × get × get_timeout, 1 place", || {
         let drops = Drops::default();
@@ -371,10 +384,11 @@ fn clearing_ends_both_joins() {
 fn a_length_is_one_that_was() {
     explore("fifo: (put, put) × (try_get, try_get) × len", || {
         let queue = Arc::new(Queue::bounded(2));
-        let putter = spawn(&queue, |queue| [0, 1].map(|item| queue.put(item).unwrap()));
+        let getter =
+            spawn(&queue, |queue| [queue.try_get(), queue.try_get()].into_iter().filter(Result::is_ok).count());
         let looker = spawn(&queue, |queue| queue.len());
-        let got = [queue.try_get(), queue.try_get()].into_iter().filter(Result::is_ok).count();
-        putter.join().unwrap();
+        [0, 1].map(|item| queue.put(item).unwrap());
+        let got = getter.join().unwrap();
         let length = looker.join().unwrap();
         assert!(length <= 2, "{length}");
         assert_eq!((queue.len(), queue.is_full()), (2 - got, got == 0));

@@ -1,4 +1,5 @@
-//! How long who waits at an end of a [list](super::list) hopes before it lines up.
+//! How long who waits at an end of a [list](super::list) hopes before it lines up. Relaxed accesses: these are guesses, and
+//! of two made at once either will do.
 
 use crate::primitive::{AtomicU32, Spin};
 use std::sync::atomic::Ordering;
