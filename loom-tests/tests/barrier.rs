@@ -1,21 +1,10 @@
 //! Models of `sync::Barrier`.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::sync::{Barrier, BarrierWait, BrokenBarrier};
-use crewkit_loom_tests::{Plain, explore, explore_large};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
+use crewkit_loom_tests::{Plain, SOON, explore, explore_large, spawn};
 
 type Waited = Result<BarrierWait, BrokenBarrier>;
-
-fn spawn<T: Send + 'static>(
-    barrier: &Arc<Barrier>,
-    body: impl FnOnce(&Barrier) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let barrier = Arc::clone(barrier);
-    thread::spawn(move || body(&barrier))
-}
 
 /// Whether two parties of one trip had a trip, which both have or none has.
 fn both(first: Waited, second: Waited) -> bool {

@@ -1,11 +1,8 @@
 //! Models of `sync::Condition`. In most of them tokens lie under a lock, and each notification announces one.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::sync::{CannotWait, Condition, Lock, RLock};
-use crewkit_loom_tests::{Plain, explore, explore_large};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
+use crewkit_loom_tests::{Plain, SOON, explore, explore_large, spawn};
 
 /// What the threads of a model share.
 #[derive(Default)]
@@ -36,14 +33,6 @@ impl Shared {
         }
         is_there
     }
-}
-
-fn spawn<S: Send + Sync + 'static, T: Send + 'static>(
-    shared: &Arc<S>,
-    body: impl FnOnce(&S) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let shared = Arc::clone(shared);
-    thread::spawn(move || body(&shared))
 }
 
 #[test]

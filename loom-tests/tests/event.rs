@@ -1,30 +1,16 @@
 //! Models of `sync::Event`.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::sync::Event;
-use crewkit_loom_tests::{Plain, exhaust, explore};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
-
-fn spawn<T: Send + 'static>(
-    event: &Arc<Event>,
-    body: impl FnOnce(&Event) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let event = Arc::clone(event);
-    thread::spawn(move || body(&event))
-}
+use crewkit_loom_tests::{Plain, SOON, exhaust, explore, spawn};
 
 #[test]
 fn what_was_done_before_the_set_is_seen_after_the_wait() {
     exhaust("event: wait × set", || {
         let shared = Arc::new((Event::new(), Plain::new(0)));
-        let waiter = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                shared.0.wait();
-                assert_eq!(shared.1.get(), 1);
-            }
+        let waiter = spawn(&shared, |shared| {
+            shared.0.wait();
+            assert_eq!(shared.1.get(), 1);
         });
         shared.1.add(1);
         shared.0.set();
@@ -36,10 +22,7 @@ fn what_was_done_before_the_set_is_seen_after_the_wait() {
 fn what_was_done_before_a_second_set_is_seen_by_who_comes_after_it() {
     exhaust("event: set × set, is_set", || {
         let shared = Arc::new((Event::new(), Plain::new(0)));
-        let other = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.0.set()
-        });
+        let other = spawn(&shared, |shared| shared.0.set());
         shared.1.add(1);
         shared.0.set();
         assert!(shared.0.is_set());
@@ -53,8 +36,7 @@ fn one_set_wakes_both_waiters() {
     explore("event: wait × wait × set", || {
         let shared = Arc::new((Event::new(), Plain::new(0)));
         let waiters = [(); 2].map(|()| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
+            spawn(&shared, |shared| {
                 shared.0.wait();
                 assert_eq!(shared.1.get(), 1);
             })

@@ -1,11 +1,8 @@
 //! Models of `sync::Lock`.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::sync::{Lock, LockGuard, NotHeld};
-use crewkit_loom_tests::{Plain, exhaust, explore};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
+use crewkit_loom_tests::{Plain, SOON, exhaust, explore, spawn};
 
 /// Locks, adds one where a race would be seen, unlocks.
 fn add_one(lock: &Lock<Plain>) {
@@ -16,10 +13,7 @@ fn add_one(lock: &Lock<Plain>) {
 fn two_exclude_each_other() {
     exhaust("lock: lock × lock", || {
         let lock = Arc::new(Lock::new(Plain::new(0)));
-        let other = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || add_one(&lock)
-        });
+        let other = spawn(&lock, add_one);
         add_one(&lock);
         other.join().unwrap();
         assert_eq!(lock.try_lock().unwrap().get(), 2);
@@ -31,10 +25,7 @@ fn two_waiters_get_through_one_by_one() {
     explore("lock: held × lock × lock", || {
         let lock = Arc::new(Lock::new(Plain::new(0)));
         let guard = lock.lock();
-        let waiters = [(); 2].map(|()| {
-            let lock = Arc::clone(&lock);
-            thread::spawn(move || add_one(&lock))
-        });
+        let waiters = [(); 2].map(|()| spawn(&lock, add_one));
         guard.add(1);
         drop(guard);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
@@ -46,10 +37,7 @@ fn two_waiters_get_through_one_by_one() {
 fn an_overtaken_waiter_is_handed_the_lock() {
     explore("lock: (lock, lock) × lock × lock", || {
         let lock = Arc::new(Lock::new(Plain::new(0)));
-        let waiters = [(); 2].map(|()| {
-            let lock = Arc::clone(&lock);
-            thread::spawn(move || add_one(&lock))
-        });
+        let waiters = [(); 2].map(|()| spawn(&lock, add_one));
         add_one(&lock);
         add_one(&lock);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
@@ -62,10 +50,7 @@ fn a_fair_release_serves_who_waits_and_its_thread_comes_back() {
     explore("lock: held × lock × (release_fair, lock)", || {
         let lock = Arc::new(Lock::new(Plain::new(0)));
         let guard = lock.lock();
-        let waiter = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || add_one(&lock)
-        });
+        let waiter = spawn(&lock, add_one);
         guard.add(1);
         LockGuard::release_fair(guard);
         add_one(&lock);
@@ -74,20 +59,14 @@ fn a_fair_release_serves_who_waits_and_its_thread_comes_back() {
     });
 }
 
-#[test]
-fn a_fair_release_is_not_kept_for_a_waiter_that_gives_up() {
-    explore("lock: held × lock_timeout × lock × release_fair", || {
+/// Two wait for a lock that is then released so, and one of them gives up.
+fn one_of_two_gives_up(name: &str, release: impl Fn(LockGuard<'_, Plain>) + Send + Sync + 'static) {
+    explore(name, move || {
         let lock = Arc::new(Lock::new(Plain::new(0)));
         let guard = lock.lock();
-        let timed = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some())
-        });
-        let patient = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || add_one(&lock)
-        });
-        LockGuard::release_fair(guard);
+        let timed = spawn(&lock, |lock| usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some()));
+        let patient = spawn(&lock, add_one);
+        release(guard);
         let added = timed.join().unwrap();
         patient.join().unwrap();
         assert_eq!(lock.try_lock().unwrap().get(), 1 + added);
@@ -95,16 +74,23 @@ fn a_fair_release_is_not_kept_for_a_waiter_that_gives_up() {
 }
 
 #[test]
+fn a_timeout_takes_no_wake_up_with_it() {
+    one_of_two_gives_up("lock: held × lock_timeout × lock", |guard| drop(guard));
+}
+
+#[test]
+fn a_fair_release_is_not_kept_for_a_waiter_that_gives_up() {
+    one_of_two_gives_up("lock: held × lock_timeout × lock × release_fair", |guard| LockGuard::release_fair(guard));
+}
+
+#[test]
 fn a_baton_passed_by_release_brings_what_was_done_before() {
     exhaust("lock: acquire, release × acquire, release", || {
         let shared = Arc::new((Lock::default(), Plain::new(0)));
-        let other = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                shared.0.acquire();
-                shared.1.add(1);
-                shared.0.release().unwrap();
-            }
+        let other = spawn(&shared, |shared| {
+            shared.0.acquire();
+            shared.1.add(1);
+            shared.0.release().unwrap();
         });
         shared.0.acquire();
         shared.1.add(1);
@@ -122,8 +108,7 @@ fn a_baton_passed_beside_the_line_brings_what_was_done_before() {
         let shared = Arc::new((Lock::default(), Plain::new(0)));
         shared.0.acquire();
         let others = [(); 2].map(|()| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
+            spawn(&shared, |shared| {
                 shared.0.acquire();
                 shared.1.add(1);
                 shared.0.release().unwrap();
@@ -138,33 +123,12 @@ fn a_baton_passed_beside_the_line_brings_what_was_done_before() {
 }
 
 #[test]
-fn a_timeout_takes_no_wake_up_with_it() {
-    explore("lock: held × lock_timeout × lock", || {
-        let lock = Arc::new(Lock::new(Plain::new(0)));
-        let guard = lock.lock();
-        let timed = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some())
-        });
-        let patient = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || add_one(&lock)
-        });
-        drop(guard);
-        let added = timed.join().unwrap();
-        patient.join().unwrap();
-        assert_eq!(lock.try_lock().unwrap().get(), 1 + added);
-    });
-}
-
-#[test]
 fn two_timeouts_leave_the_lock_as_it_was() {
     explore("lock: held × acquire_timeout × acquire_timeout", || {
         let lock = Arc::new(Lock::default());
         lock.acquire();
         let timed = [(); 2].map(|()| {
-            let lock = Arc::clone(&lock);
-            thread::spawn(move || {
+            spawn(&lock, |lock| {
                 if lock.acquire_timeout(SOON) {
                     lock.release().unwrap();
                 }
@@ -184,14 +148,8 @@ fn of_two_releases_one_is_an_error() {
     explore("lock: release × release × acquire", || {
         let lock = Arc::new(Lock::default());
         lock.acquire();
-        let waiter = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || lock.acquire()
-        });
-        let releaser = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || lock.release()
-        });
+        let waiter = spawn(&lock, Lock::acquire);
+        let releaser = spawn(&lock, Lock::release);
         let mine = lock.release();
         waiter.join().unwrap();
         let other = releaser.join().unwrap();
@@ -205,10 +163,7 @@ fn of_two_releases_one_is_an_error() {
 fn a_try_succeeds_or_somebody_holds_the_lock() {
     exhaust("lock: try_lock × try_lock", || {
         let lock = Arc::new(Lock::new(Plain::new(0)));
-        let other = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || lock.try_lock().map(|guard| guard.add(1)).is_some()
-        });
+        let other = spawn(&lock, |lock| lock.try_lock().map(|guard| guard.add(1)).is_some());
         let mine = lock.try_lock().map(|guard| guard.add(1)).is_some();
         let other = other.join().unwrap();
         assert!(mine || other);

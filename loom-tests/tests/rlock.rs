@@ -1,19 +1,8 @@
 //! Models of `sync::RLock`.
 
-use crewkit::model::{Arc, thread};
+use crewkit::model::Arc;
 use crewkit::sync::{NotOwner, RLock};
-use crewkit_loom_tests::{Plain, exhaust, explore, explore_large};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(1);
-
-fn spawn<L: Send + Sync + 'static, T: Send + 'static>(
-    lock: &Arc<L>,
-    body: impl FnOnce(&L) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let lock = Arc::clone(lock);
-    thread::spawn(move || body(&lock))
-}
+use crewkit_loom_tests::{Plain, SOON, exhaust, explore, explore_large, spawn};
 
 /// Locks twice, adds one where a race would be seen, unlocks twice.
 fn add_one(lock: &RLock<Plain>) {

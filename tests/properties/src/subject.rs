@@ -43,6 +43,17 @@ fn got(outcome: Result<Vec<Item>, GetError>) -> Answer {
     }
 }
 
+/// Calls the one of a method's three forms that is wanted.
+macro_rules! in_form {
+    ($form:expr, $queue:expr, $blocking:ident | $timed:ident | $trying:ident $(, $argument:expr)?) => {
+        match $form {
+            Form::Blocking => $queue.$blocking($($argument)?),
+            Form::Timed => $queue.$timed($($argument,)? Duration::ZERO),
+            Form::Try => $queue.$trying($($argument)?),
+        }
+    };
+}
+
 impl Subject for SimpleQueue<Item> {
     const ORDER: Order = Order::Fifo;
     const IS_SIMPLE: bool = true;
@@ -55,26 +66,13 @@ impl Subject for SimpleQueue<Item> {
         match op {
             Op::Put(form, rank) => {
                 let item = Item { rank: *rank, serial };
-                let outcome = match form {
-                    Form::Blocking => self.put(item),
-                    Form::Timed => self.put_timeout(item, Duration::ZERO),
-                    Form::Try => self.try_put(item),
-                };
-                put(outcome.map_err(alone))
+                put(in_form!(form, self, put | put_timeout | try_put, item).map_err(alone))
             }
             Op::PutMany(_, ranks) => {
                 put(self.put_many((serial..).zip(ranks).map(|(serial, &rank)| Item { rank, serial })))
             }
-            Op::Get(form) => got(match form {
-                Form::Blocking => self.get().map(|item| vec![item]),
-                Form::Timed => self.get_timeout(Duration::ZERO).map(|item| vec![item]),
-                Form::Try => self.try_get().map(|item| vec![item]),
-            }),
-            Op::GetMany(form, max) => got(match form {
-                Form::Blocking => self.get_many(*max),
-                Form::Timed => self.get_many_timeout(*max, Duration::ZERO),
-                Form::Try => self.try_get_many(*max),
-            }),
+            Op::Get(form) => got(in_form!(form, self, get | get_timeout | try_get).map(|item| vec![item])),
+            Op::GetMany(form, max) => got(in_form!(form, self, get_many | get_many_timeout | try_get_many, *max)),
             _ => unreachable!("not asked of a simple queue: {op:?}"),
         }
     }
@@ -96,28 +94,15 @@ macro_rules! subject {
                 match op {
                     Op::Put(form, rank) => {
                         let item = Item { rank: *rank, serial };
-                        let outcome = match form {
-                            Form::Blocking => self.put(item),
-                            Form::Timed => self.put_timeout(item, Duration::ZERO),
-                            Form::Try => self.try_put(item),
-                        };
-                        put(outcome.map_err(alone))
+                        put(in_form!(form, self, put | put_timeout | try_put, item).map_err(alone))
                     }
-                    Op::PutMany(form, ranks) => put(match form {
-                        Form::Blocking => self.put_many(items(ranks)),
-                        Form::Timed => self.put_many_timeout(items(ranks), Duration::ZERO),
-                        Form::Try => self.try_put_many(items(ranks)),
-                    }),
-                    Op::Get(form) => got(match form {
-                        Form::Blocking => self.get().map(|item| vec![item]),
-                        Form::Timed => self.get_timeout(Duration::ZERO).map(|item| vec![item]),
-                        Form::Try => self.try_get().map(|item| vec![item]),
-                    }),
-                    Op::GetMany(form, max) => got(match form {
-                        Form::Blocking => self.get_many(*max),
-                        Form::Timed => self.get_many_timeout(*max, Duration::ZERO),
-                        Form::Try => self.try_get_many(*max),
-                    }),
+                    Op::PutMany(form, ranks) => {
+                        put(in_form!(form, self, put_many | put_many_timeout | try_put_many, items(ranks)))
+                    }
+                    Op::Get(form) => got(in_form!(form, self, get | get_timeout | try_get).map(|item| vec![item])),
+                    Op::GetMany(form, max) => {
+                        got(in_form!(form, self, get_many | get_many_timeout | try_get_many, *max))
+                    }
                     Op::TaskDone => self.task_done().map_or(Answer::TooMany, |()| Answer::Done),
                     Op::Join => Answer::AllDone(self.join_timeout(Duration::ZERO)),
                     Op::SetCapacity(maxsize) => {
