@@ -1,6 +1,7 @@
 //! What most models begin with: threads on something shared, a short timeout, and items whose drops are counted.
 
 use crewkit::model::{Arc, thread};
+use std::fmt::Debug;
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +16,13 @@ pub fn spawn<S: Send + Sync + 'static, T: Send + 'static>(
 ) -> thread::JoinHandle<T> {
     let shared = Arc::clone(shared);
     thread::spawn(move || body(&shared))
+}
+
+/// Yields until `what` says so of itself, with threads that are on their way there: for what comes [before](crate::prepare).
+pub fn until_it_says(what: &impl Debug, text: &str) {
+    while !format!("{what:?}").contains(text) {
+        thread::yield_now();
+    }
 }
 
 /// How many of its items were dropped; std's counter, as it only counts.

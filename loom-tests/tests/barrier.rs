@@ -1,8 +1,8 @@
 //! Models of `sync::Barrier`.
 
-use crewkit::model::Arc;
+use crewkit::model::{Arc, thread};
 use crewkit::sync::{Barrier, BarrierWait, BrokenBarrier};
-use crewkit_loom_tests::{Plain, SOON, explore, explore_large, spawn};
+use crewkit_loom_tests::{Plain, SOON, explore, explore_large, prepare, spawn, until_it_says};
 
 type Waited = Result<BarrierWait, BrokenBarrier>;
 
@@ -13,6 +13,15 @@ fn both(first: Waited, second: Waited) -> bool {
     assert_eq!(first.index + second.index, 1);
     assert!(first.is_leader != second.is_leader);
     true
+}
+
+/// Two who wait already.
+fn two_in_line(barrier: &Arc<Barrier>) -> [thread::JoinHandle<Waited>; 2] {
+    prepare(|| {
+        let others = [(); 2].map(|()| spawn(barrier, Barrier::wait));
+        until_it_says(barrier, "waiting: 2,");
+        others
+    })
 }
 
 #[test]
@@ -45,6 +54,38 @@ fn the_last_of_three_lets_both_waiters_go() {
         let mine = barrier.wait().unwrap().index;
         let sum: usize = others.map(|other| other.join().unwrap().unwrap().index).iter().sum();
         assert_eq!(mine + sum, 3);
+    });
+}
+
+#[test]
+fn the_last_lets_two_in_line_go() {
+    explore("barrier: (wait × wait) in line × wait", || {
+        let barrier = Arc::new(Barrier::new(3));
+        let others = two_in_line(&barrier);
+        let mine = barrier.wait().unwrap().index;
+        let sum: usize = others.map(|other| other.join().unwrap().unwrap().index).iter().sum();
+        assert_eq!((mine + sum, barrier.waiting()), (3, 0));
+    });
+}
+
+#[test]
+fn an_abort_ends_both_waits() {
+    explore("barrier of 3: (wait × wait) in line × abort", || {
+        let barrier = Arc::new(Barrier::new(3));
+        let others = two_in_line(&barrier);
+        barrier.abort();
+        assert!(others.into_iter().all(|other| other.join().unwrap() == Err(BrokenBarrier)));
+    });
+}
+
+#[test]
+fn a_reset_ends_both_waits() {
+    explore("barrier of 3: (wait × wait) in line × reset", || {
+        let barrier = Arc::new(Barrier::new(3));
+        let others = two_in_line(&barrier);
+        barrier.reset();
+        assert!(others.into_iter().all(|other| other.join().unwrap() == Err(BrokenBarrier)));
+        assert_eq!((barrier.waiting(), barrier.is_broken()), (0, false));
     });
 }
 

@@ -2,7 +2,7 @@
 
 use crewkit::model::Arc;
 use crewkit::sync::{CannotWait, Condition, Lock, RLock};
-use crewkit_loom_tests::{Plain, SOON, explore, explore_large, spawn};
+use crewkit_loom_tests::{Plain, SOON, explore, explore_large, prepare, spawn, until_it_says};
 
 /// What the threads of a model share.
 #[derive(Default)]
@@ -68,6 +68,38 @@ fn notify_wakes_exactly_as_many_as_it_says() {
         takers.into_iter().for_each(|taker| taker.join().unwrap());
         assert_eq!(*shared.tokens.try_lock().unwrap(), 0);
         assert!(!shared.changed.notify_one());
+    });
+}
+
+#[test]
+fn two_in_line_are_woken_one_by_one() {
+    explore("condition: (wait × wait) in line × notify(1), notify(1)", || {
+        let shared = Arc::new(Shared::default());
+        let takers = prepare(|| {
+            let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
+            until_it_says(&shared.changed, "waiters: 2 ");
+            takers
+        });
+        shared.put(1);
+        shared.put(1);
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        assert_eq!(*shared.tokens.try_lock().unwrap(), 0);
+    });
+}
+
+#[test]
+fn two_in_line_are_woken_at_once() {
+    explore("condition: (wait × wait) in line × (change, unlock, notify_all)", || {
+        let shared = Arc::new(Shared::default());
+        let takers = prepare(|| {
+            let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
+            until_it_says(&shared.changed, "waiters: 2 ");
+            takers
+        });
+        *shared.tokens.lock() += 2;
+        assert_eq!(shared.changed.notify_all(), 2);
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        assert_eq!(*shared.tokens.try_lock().unwrap(), 0);
     });
 }
 

@@ -3,7 +3,7 @@
 
 use crewkit::model::{Arc, thread};
 use crewkit::queue::{GetError, PutError, Queue, Shutdown, SimpleQueue, TooManyTaskDone};
-use crewkit_loom_tests::{Drops, Plain, SOON, explore, explore_large, prepare, spawn};
+use crewkit_loom_tests::{Drops, Plain, SOON, explore, explore_large, prepare, spawn, until_it_says};
 
 #[test]
 fn items_cross_from_segment_to_segment_while_those_behind_are_freed() {
@@ -188,9 +188,7 @@ fn joiner_in_line(queue: &Arc<Queue<u8>>) -> thread::JoinHandle<()> {
     prepare(|| {
         queue.put(0).expect("it is open");
         let joiner = spawn(queue, Queue::join);
-        while !format!("{queue:?}").contains("joining: 1 ") {
-            thread::yield_now();
-        }
+        until_it_says(queue, "joining: 1 ");
         joiner
     })
 }
@@ -387,7 +385,7 @@ fn a_length_is_one_that_was() {
         let getter =
             spawn(&queue, |queue| [queue.try_get(), queue.try_get()].into_iter().filter(Result::is_ok).count());
         let looker = spawn(&queue, |queue| queue.len());
-        [0, 1].map(|item| queue.put(item).unwrap());
+        (0..2).for_each(|item| queue.put(item).unwrap());
         let got = getter.join().unwrap();
         let length = looker.join().unwrap();
         assert!(length <= 2, "{length}");

@@ -59,28 +59,25 @@ fn a_fair_release_serves_who_waits_and_its_thread_comes_back() {
     });
 }
 
-/// Two wait for a lock that is then released so, and one of them gives up.
-fn one_of_two_gives_up(name: &str, release: impl Fn(LockGuard<'_, Plain>) + Send + Sync + 'static) {
-    explore(name, move || {
-        let lock = Arc::new(Lock::new(Plain::new(0)));
-        let guard = lock.lock();
-        let timed = spawn(&lock, |lock| usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some()));
-        let patient = spawn(&lock, add_one);
-        release(guard);
-        let added = timed.join().unwrap();
-        patient.join().unwrap();
-        assert_eq!(lock.try_lock().unwrap().get(), 1 + added);
-    });
-}
-
+/// Two wait for a lock, and one of them gives up. A fair release is not kept for it.
 #[test]
 fn a_timeout_takes_no_wake_up_with_it() {
-    one_of_two_gives_up("lock: held × lock_timeout × lock", |guard| drop(guard));
-}
-
-#[test]
-fn a_fair_release_is_not_kept_for_a_waiter_that_gives_up() {
-    one_of_two_gives_up("lock: held × lock_timeout × lock × release_fair", |guard| LockGuard::release_fair(guard));
+    for (release, is_fair) in [("release", false), ("release_fair", true)] {
+        explore(&format!("lock: held × lock_timeout × lock × {release}"), move || {
+            let lock = Arc::new(Lock::new(Plain::new(0)));
+            let guard = lock.lock();
+            let timed = spawn(&lock, |lock| usize::from(lock.lock_timeout(SOON).map(|guard| guard.add(1)).is_some()));
+            let patient = spawn(&lock, add_one);
+            if is_fair {
+                LockGuard::release_fair(guard);
+            } else {
+                drop(guard);
+            }
+            let added = timed.join().unwrap();
+            patient.join().unwrap();
+            assert_eq!(lock.try_lock().unwrap().get(), 1 + added);
+        });
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crewkit::model::Arc;
 use crewkit::sync::{NotOwner, RLock};
-use crewkit_loom_tests::{Plain, SOON, exhaust, explore, explore_large, spawn};
+use crewkit_loom_tests::{Plain, SOON, exhaust, explore, explore_large, prepare, spawn, until_it_says};
 
 /// Locks twice, adds one where a race would be seen, unlocks twice.
 fn add_one(lock: &RLock<Plain>) {
@@ -34,6 +34,25 @@ fn two_waiters_get_through_one_by_one() {
         drop(inner);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         assert_eq!(lock.try_lock().unwrap().get(), 3);
+    });
+}
+
+#[test]
+fn two_in_line_get_through_one_by_one() {
+    explore("rlock: (held twice, lock twice) × (lock × lock) in line", || {
+        let lock = Arc::new(RLock::new(Plain::new(0)));
+        let (outer, inner) = (lock.lock(), lock.lock());
+        let waiters = prepare(|| {
+            let waiters = [(); 2].map(|()| spawn(&lock, |lock| lock.lock().add(1)));
+            until_it_says(&lock, "waiters: 2");
+            waiters
+        });
+        drop(outer);
+        inner.add(1);
+        drop(inner);
+        add_one(&lock);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(lock.try_lock().unwrap().get(), 4);
     });
 }
 
