@@ -15,4 +15,5 @@ trap 'rm -f "$log"' EXIT
 test $# -gt 0 || set -- --tests
 cargo test --release "$@" -- --nocapture 2>&1 | tee "$log"
 awk '/^model .* executions, / { models++; for (i = 2; i < NF; i++) if ($(i + 1) == "executions,") total += $i }
-    END { printf "loom: %d models, %d executions\n", models, total; exit models == 0 }' "$log"
+    /^model .*, stopped$/ { stopped++ }
+    END { printf "loom: %d models, %d executions; %d models stopped before the end\n", models, total, stopped; exit models == 0 }' "$log"

@@ -27,21 +27,27 @@ mod fixtures;
 pub mod mortal;
 mod plain;
 
-pub use fixtures::{Drops, Item, SOON, spawn};
+pub use fixtures::{Drops, Item, SOON, spawn, until_it_says};
 pub use plain::Plain;
 
 use crewkit::model;
+use std::env;
 use std::time::Instant;
 
-/// Explores `body` within `LOOM_MAX_PREEMPTIONS`.
+/// Explores `body` within `LOOM_MAX_PREEMPTIONS`; and within `LOOM_MAX_DURATION` seconds, if that is given.
 pub fn explore(name: &str, body: impl Fn() + Send + Sync + 'static) {
     let begin = Instant::now();
     let executions = model::check(body);
-    println!("model {name}: {executions} executions, {:.1} s", begin.elapsed().as_secs_f64());
+    let seconds = begin.elapsed().as_secs_f64();
+    let limit = env::var("LOOM_MAX_DURATION").ok().and_then(|limit| limit.parse().ok());
+    let end = if limit.is_some_and(|limit: f64| seconds >= limit) { ", stopped" } else { "" };
+    println!("model {name}: {executions} executions, {seconds:.1} s{end}");
 }
 
-/// Explores `body` with one preemption fewer than the environment says: for models of three threads on what is made of
-/// parts with models of their own, a condition or a barrier on locks.
+/// Explores `body` with one preemption fewer than the environment says, to the end: for models of three threads that line
+/// up and more, on what is made of parts with models of their own, a condition or a barrier on locks. With one more they
+/// take twenty times as long, which `ci/deep.sh` does. What follows for two who are in line already has models of its own,
+/// with as many preemptions as all others.
 pub fn explore_large(name: &str, body: impl Fn() + Send + Sync + 'static) {
     #[cfg(not(crewkit_loom))]
     explore(name, body);
@@ -79,6 +85,7 @@ fn check(name: &str, how: &str, preemptions: Option<usize>, body: impl Fn() + Se
     let counter = Arc::clone(&executions);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
+    builder.max_duration = None;
     builder.check(move || {
         counter.fetch_add(1, Ordering::Relaxed);
         body();
