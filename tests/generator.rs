@@ -270,6 +270,25 @@ fn large_bodies_values_and_results_travel() {
 }
 
 #[test]
+fn a_body_with_any_alignment_lies_right() {
+    fn check<A: Default + 'static>() {
+        let held = A::default();
+        let body = generator!(move |y| y.yield_((&raw const held).addr() % align_of::<A>()));
+        assert_eq!(body.collect::<Vec<_>>(), [0], "of {}", align_of::<A>());
+    }
+    #[derive(Default)]
+    #[repr(align(64))]
+    struct Line;
+    // Of no size, but what holds it beside anything else has the size of a page.
+    #[derive(Default)]
+    #[repr(align(4096))]
+    struct Page;
+    check::<u128>();
+    check::<Line>();
+    check::<Page>();
+}
+
+#[test]
 fn a_value_with_a_large_alignment_lies_right() {
     #[derive(Clone, Copy)]
     #[repr(align(256))]

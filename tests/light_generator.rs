@@ -289,18 +289,20 @@ fn hundred_thousand_fit_into_little_memory() {
     assert_eq!(many.into_iter().map(|mut generator| generator.next().unwrap()).sum::<usize>(), (1..=100_000).sum());
 }
 
+/// Yields, is resumed, and never looks at what it was sent.
+async fn resumed_in_vain<T>(yielded: impl Future<Output = T>) {
+    let mut yielded = pin!(yielded);
+    let mut begun = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut begun, true) { Poll::Ready(()) } else { yielded.as_mut().poll(context).map(drop) }
+    })
+    .await;
+}
+
 #[test]
 fn a_value_that_a_given_up_yield_left_does_not_hide_an_interrupt() {
     let mut generator = LightGenerator::new(async |y: &mut LightYielder<'_, i32, i32>, _: i32| {
-        let mut given_up = Box::pin(y.yield_(1));
-        // Polled once, it has yielded; it is resumed, but never looks at what it was sent.
-        let mut polled = 0;
-        poll_fn(|context| {
-            polled += 1;
-            if polled == 1 { given_up.as_mut().poll(context).map(drop) } else { Poll::Ready(()) }
-        })
-        .await;
-        drop(given_up);
+        resumed_in_vain(y.yield_(1)).await;
         y.yield_(2).await
     });
     assert_eq!(generator.send(10).unwrap(), Step::Yield(1));
@@ -321,14 +323,7 @@ impl Drop for Hostile {
 #[test]
 fn a_value_that_panics_as_it_makes_way_for_an_interrupt_leaves_nothing_thrown() {
     let mut generator = LightGenerator::new(async |y: &mut LightYielder<'_, i32, Hostile>, _: Hostile| {
-        let mut given_up = Box::pin(y.yield_(1));
-        let mut polled = 0;
-        poll_fn(|context| {
-            polled += 1;
-            if polled == 1 { given_up.as_mut().poll(context).map(drop) } else { Poll::Ready(()) }
-        })
-        .await;
-        drop(given_up);
+        resumed_in_vain(y.yield_(1)).await;
         let sent = y.yield_(2).await?;
         y.yield_(if sent.0 { 4 } else { 3 }).await.map(drop)
     });

@@ -58,8 +58,9 @@ pub(super) struct Engine<Y, R, T> {
     _takes: PhantomData<fn(R)>,
 }
 
-/// Bodies larger than this go to the heap: corosensei takes at most 1 KiB along to the new stack.
+/// Bodies larger than this, or with stricter alignment, go to the heap: corosensei takes at most 1 KiB along to the new stack.
 const MOST_ON_STACK: usize = 512;
+const MOST_ALIGNED: usize = 16;
 
 /// How often a body that goes on yielding is unwound before it is left alone.
 const UNWINDINGS: usize = 16;
@@ -74,7 +75,7 @@ impl<Y, R, T> Engine<Y, R, T> {
     where
         F: FnOnce(&Yielder<Y, R>, R) -> Result<T, Interrupt>,
     {
-        if size_of::<F>() > MOST_ON_STACK {
+        if size_of::<F>() > MOST_ON_STACK || align_of::<F>() > MOST_ALIGNED {
             let body = Box::new(body);
             // SAFETY: passed on.
             return unsafe { Self::on_small(stack, name, scoped, move |y: &_, first| body(y, first)) };

@@ -37,7 +37,12 @@ pub(crate) fn guards() -> Guards {
     if REFUSED.load(Ordering::Relaxed) { Guards::Mapped } else { Guards::Marked }
 }
 
+/// Whether the kernel has refused to be told of many ranges at once. Set once and for good.
+static ONE_BY_ONE: AtomicBool = AtomicBool::new(false);
+
 const MADV_GUARD_INSTALL: libc::c_int = 102;
+/// The calling process, where a pidfd is asked for (Linux 6.14). One that was opened would name the parent in a forked process.
+const PIDFD_SELF_THREAD: libc::c_int = -10_000;
 const PR_SET_VMA: libc::c_int = 0x5356_4d41;
 const PR_SET_VMA_ANON_NAME: libc::c_ulong = 0;
 
@@ -47,6 +52,20 @@ const MAPPING_WITHOUT_MARKS: &str = "reserving memory for stacks (this kernel ha
 const GUARDING: &str = "guarding a stack";
 const PROTECTING: &str = "guarding a stack by a mapping of its own, for want of MADV_GUARD_INSTALL (vm.max_map_count \
                           bounds the number of mappings)";
+
+/// Ranges of a region: `count` of `bytes` bytes each, the first at `offset`, `stride` from one to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) offset: usize,
+    pub(crate) bytes: usize,
+    pub(crate) stride: usize,
+    pub(crate) count: usize,
+}
+
+impl Row {
+    /// So many ranges the kernel is told of at once.
+    pub(crate) const MOST: usize = 32;
+}
 
 /// Private memory that has no pages until it is written to.
 #[derive(Debug)]
@@ -107,6 +126,43 @@ impl Region {
         during(PROTECTING, answer(done))
     }
 
+    /// [`guard`](Self::guard) for the first ranges of a row, by one call. Returns how many: none where the kernel cannot do
+    /// that.
+    pub(crate) fn guard_many(&self, row: Row) -> usize {
+        if guards() == Guards::Marked { self.advise_many(row, MADV_GUARD_INSTALL) } else { 0 }
+    }
+
+    /// Makes the pages of a row by one call, as the first touch of each would. Where that cannot be done, the touch will.
+    pub(crate) fn populate_many(&self, row: Row) {
+        self.advise_many(row, libc::MADV_POPULATE_WRITE);
+    }
+
+    /// Advises the first ranges of a row, and returns how many.
+    fn advise_many(&self, row: Row, advice: libc::c_int) -> usize {
+        if ONE_BY_ONE.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let count = row.count.min(Row::MOST);
+        let mut ranges = [libc::iovec { iov_base: ptr::null_mut(), iov_len: row.bytes }; Row::MOST];
+        for (number, range) in ranges[..count].iter_mut().enumerate() {
+            range.iov_base = self.range(row.offset + number * row.stride, row.bytes).cast();
+        }
+        let (call, who, flags) = (libc::SYS_process_madvise, PIDFD_SELF_THREAD, 0_u32);
+        // SAFETY: invariants 1 and 2, of this process, whoever has forked it; the kernel reads `count` of the ranges.
+        let advised = unsafe { libc::syscall(call, who, ranges.as_ptr(), count, advice, flags) };
+        usize::try_from(advised).map_or_else(
+            |_| {
+                let refusals = [libc::EBADF, libc::EINVAL, libc::ENOSYS, libc::EPERM];
+                let error = io::Error::last_os_error().raw_os_error();
+                if error.is_some_and(|error| refusals.contains(&error)) {
+                    ONE_BY_ONE.store(true, Ordering::Relaxed);
+                }
+                0
+            },
+            |bytes| bytes / row.bytes,
+        )
+    }
+
     /// Gives the memory of `bytes` bytes at `offset` back: they read as zero, or, if `lazily`, as they do now until the
     /// kernel is short of memory, and as zero from then on. Guards stay.
     pub(crate) fn discard(&self, offset: usize, bytes: usize, lazily: bool) {
@@ -146,6 +202,18 @@ pub(crate) fn page() -> usize {
 }
 
 #[cfg(test)]
+impl Region {
+    /// How many of its pages the kernel has made.
+    pub(crate) fn pages_made(&self) -> usize {
+        let mut pages = vec![0_u8; self.bytes.div_ceil(page())];
+        // SAFETY: reads the page tables of the region, and writes a byte for each page of it.
+        let told = unsafe { libc::mincore(self.base.as_ptr().cast(), self.bytes, pages.as_mut_ptr()) };
+        assert_eq!(told, 0);
+        pages.iter().filter(|&&state| state & 1 != 0).count()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -168,6 +236,26 @@ mod tests {
             Guards::Marked => assert_eq!(mappings(&region), before),
             Guards::Mapped => assert!(mappings(&region) >= before + 15),
         }
+    }
+
+    #[test]
+    fn a_row_is_made_at_once_or_left_to_the_touch() {
+        let region = Region::map(64 * page()).unwrap();
+        let row = |offset, count| Row { offset, bytes: page(), stride: 4 * page(), count };
+        let guarded = region.guard_many(row(0, 8));
+        region.populate_many(row(3 * page(), 8));
+        if ONE_BY_ONE.load(Ordering::Relaxed) || guards() == Guards::Mapped {
+            assert_eq!((guarded, region.pages_made()), (0, 0), "this kernel cannot");
+        } else {
+            assert_eq!((guarded, region.pages_made()), (8, 8));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes at")]
+    fn a_row_that_ends_outside_is_refused() {
+        let region = Region::map(4 * page()).unwrap();
+        region.populate_many(Row { offset: 0, bytes: page(), stride: 4 * page(), count: 2 });
     }
 
     #[test]

@@ -4,12 +4,12 @@
 
 use std::cell::RefCell;
 use std::fs::read_to_string;
-use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 
 use crewkit::coroutine::{Builder, Generator, StackSize, Step, stack_stats, trim_stacks};
 
 use crate::again::{alone, printed, well};
+use crate::overflow::deep;
 
 fn counter(start: u64) -> Generator<u64> {
     Generator::new(move |y, ()| (start..).try_for_each(|n| y.yield_(n)))
@@ -93,10 +93,6 @@ fn without_marks_one_generator_too_many_is_an_error_that_names_the_limit() {
 fn without_marks_an_overflow_is_told_too() {
     let name = "limits::without_marks_an_overflow_is_told_too";
     let output = alone(name, || {
-        fn deep(n: u64) -> u64 {
-            let frame = black_box([n; 64]);
-            if black_box(true) { deep(n + 1) + frame[63] } else { 0 }
-        }
         forget_advice(MADV_GUARD_INSTALL);
         let _ = Builder::new().name("old").generator(|y, ()| y.yield_(deep(0))).unwrap().send(());
     });
@@ -131,10 +127,6 @@ fn too_little_memory_is_an_error() {
 #[test]
 fn fact_8_generators_and_their_guards_survive_a_fork_and_a_trim() {
     let output = alone("limits::fact_8_generators_and_their_guards_survive_a_fork_and_a_trim", || {
-        fn deep(n: u64) -> u64 {
-            let frame = black_box([n; 64]);
-            if black_box(true) { deep(n + 1) + frame[63] } else { 0 }
-        }
         let mut suspended = counter(7);
         suspended.next();
         assert_eq!(counter(0).next(), Some(0));

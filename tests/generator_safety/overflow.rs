@@ -10,7 +10,8 @@ use crewkit::coroutine::{Builder, Generator, StackSize};
 
 use crate::again::{alone, printed};
 
-fn deep(n: u64) -> u64 {
+/// Calls itself until there is no stack left.
+pub(crate) fn deep(n: u64) -> u64 {
     let frame = black_box([n; 64]);
     if black_box(true) { deep(n + 1) + frame[63] } else { 0 }
 }
@@ -35,6 +36,18 @@ fn fact_7_an_overflow_tells_the_name_of_the_coroutine() {
         let _ = parser.unwrap().send(());
     });
     ended(&output, libc::SIGABRT, "\ncoroutine 'parser' has overflowed its stack of 256 KiB, aborting\n");
+}
+
+#[test]
+fn fact_7_a_stack_that_was_made_ready_among_many_is_guarded() {
+    let name = "overflow::fact_7_a_stack_that_was_made_ready_among_many_is_guarded";
+    let output = alone(name, || {
+        let all: Vec<_> = (0..300).map(|_| Generator::new(|y, ()| y.yield_(1))).collect();
+        assert!(all.iter().all(|generator| generator.send(()).is_ok()));
+        let late = Builder::new().name("late").generator(|y, ()| y.yield_(deep(0)));
+        let _ = late.unwrap().send(());
+    });
+    ended(&output, libc::SIGABRT, "\ncoroutine 'late' has overflowed its stack of 64 KiB, aborting\n");
 }
 
 #[test]

@@ -207,6 +207,38 @@ fn the_builder_names_sizes_and_measures() {
 }
 
 #[test]
+fn a_tracer_that_switches_is_told_of_the_arrivals_after_that() {
+    let told = Rc::new(Cell::new(0));
+    let helper = Greenlet::<u32>::new(|mut n| {
+        let main = Greenlet::main();
+        while let Some(next) = main.switch(n)? {
+            n = next;
+        }
+        Ok(0)
+    });
+    helper.switch(0).unwrap();
+    let traced = Rc::clone(&told);
+    Greenlet::<u32>::set_trace(Some(Box::new(move |_, _, to| {
+        if *to == Greenlet::main() {
+            assert_eq!(helper.switch(7).unwrap(), Some(7));
+        }
+        traced.set(traced.get() + 1);
+    })));
+    let echo = Greenlet::<u32>::new(|mut n| {
+        let main = Greenlet::main();
+        while let Some(next) = main.switch(n)? {
+            n = next;
+        }
+        Ok(0)
+    });
+    for round in 1..=3 {
+        assert_eq!(echo.switch(round).unwrap(), Some(round));
+        assert_eq!(told.get(), 2 * round, "there and back, in each round");
+    }
+    Greenlet::<u32>::set_trace(None);
+}
+
+#[test]
 fn a_tracer_may_switch_and_may_be_replaced_by_itself() {
     let log = log();
     let told = Rc::clone(&log);
@@ -257,11 +289,12 @@ fn a_light_generator_can_be_driven_by_greenlets() {
 
 #[test]
 fn errors_say_what_is_wrong() {
-    let texts: [(&dyn fmt::Display, _); 4] = [
+    let texts: [(&dyn fmt::Display, _); 5] = [
         (&SwitchError::Panicking, "cannot switch to another greenlet while the thread panics"),
         (&SwitchError::ForeignStack, "cannot switch here: this stack is not the current greenlet's own"),
         (&ParentError::Cycle, "cyclic parent chain"),
         (&ParentError::Main, "cannot set the parent of a main greenlet"),
+        (&ParentError::Family, "the parent is a greenlet of another family"),
     ];
     for (error, text) in texts {
         assert_eq!(error.to_string(), text);

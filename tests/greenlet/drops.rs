@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use crewkit::coroutine::{Generator, Greenlet, Interrupt, SwitchError, stack_stats};
+use crewkit::coroutine::{Generator, Greenlet, Interrupt, ParentError, SwitchError, stack_stats};
 
 use super::{SomeError, Tell, is_some_error, log, main_greenlet, switch_error};
 
@@ -252,6 +252,31 @@ fn it_runs_and_ends_in_a_thread_local_that_is_destroyed() {
     .join()
     .unwrap();
     assert_eq!(told.recv(), Ok(true));
+}
+
+/// When a thread's locals are gone, each `main()` begins a family of its own: of one type, there are several then.
+#[test]
+fn a_parent_of_another_family_is_refused() {
+    struct Late(std::sync::mpsc::Sender<(Result<(), ParentError>, Option<u32>)>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let greenlet = Greenlet::<u32>::new(|n| Ok(n + 1));
+            let answer = greenlet.set_parent(&Greenlet::main());
+            let _ = self.0.send((answer, greenlet.switch(1).unwrap()));
+        }
+    }
+    thread_local! {
+        static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Registered before the families, so it is destroyed after them.
+        LATE.set(Some(Late(tell)));
+        Greenlet::<u32>::main();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(told.recv(), Ok((Err(ParentError::Family), Some(2))));
 }
 
 /// Calls when it is dropped.

@@ -37,6 +37,8 @@ pub enum ParentError {
     Cycle,
     /// `main` has no parent.
     Main,
+    /// The two are of one type and yet not of one family: one of them was made while the thread's locals were destroyed.
+    Family,
 }
 
 impl fmt::Display for ParentError {
@@ -44,6 +46,7 @@ impl fmt::Display for ParentError {
         formatter.write_str(match self {
             Self::Cycle => "cyclic parent chain",
             Self::Main => "cannot set the parent of a main greenlet",
+            Self::Family => "the parent is a greenlet of another family",
         })
     }
 }

@@ -298,6 +298,8 @@ impl<T: 'static> Family<T> {
             // SAFETY: invariant 1: it was current, and the orphan is here.
             let origin = unsafe { Self::handle(self.origin.get()) };
             self.tracing.tell(packet.event(), &origin, &self.current());
+            // Arrivals that the tracer made found no tracer in its place, and took it that there is none.
+            self.unusual.set(self.unusual.get() || self.tracing.is_on());
         }
         drop(kept);
         drop(orphan);

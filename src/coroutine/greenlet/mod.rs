@@ -208,10 +208,15 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Errors
     ///
-    /// [`ParentError::Main`] if this is `main`, [`ParentError::Cycle`] if `parent` is this greenlet or descends from it.
+    /// [`ParentError::Main`] if this is `main`, [`ParentError::Cycle`] if `parent` is this greenlet or descends from it,
+    /// [`ParentError::Family`] if it is of another family.
     pub fn set_parent(&self, parent: &Self) -> Result<(), ParentError> {
         if self.node.life.get() == Life::Main {
             return Err(ParentError::Main);
+        }
+        // Its own main would not be its ancestor any more, and end before it.
+        if !Rc::ptr_eq(&self.node.family, &parent.node.family) {
+            return Err(ParentError::Family);
         }
         let mut ancestor = Some(parent.clone());
         while let Some(link) = ancestor {

@@ -204,7 +204,7 @@ where
     #[inline]
     pub fn send(&mut self, value: R) -> Result<Step<Y, T>, GenError> {
         let Some(core) = &self.core else { return Err(GenError::Finished) };
-        core.slate().sent.set(Some(value));
+        drop(core.slate().sent(Some(value)));
         self.resume()
     }
 
@@ -226,7 +226,7 @@ where
         let Some(core) = &self.core else { return Err(outcome(interrupt)) };
         // A value that a `yield_` was sent which the body gave up would be taken first. If its destructor panics, nothing
         // is thrown yet.
-        core.slate().sent.set(None);
+        drop(core.slate().sent(None));
         // A body that gave up a `yield_` half-way does not take it. It may not be `Send`, and is dropped here.
         let thrown = Thrown::new(interrupt);
         core.slate().interrupt.set(&raw const thrown);
@@ -294,7 +294,7 @@ where
         let Some(core) = turn.core else { return Err(GenError::Finished) };
         match core.body().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => {
-                let Some(value) = core.slate().yielded.take() else { awaits_another() };
+                let Some(value) = core.slate().yielded(None) else { awaits_another() };
                 turn.waits = true;
                 Ok(Step::Yield(value))
             }

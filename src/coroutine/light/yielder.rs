@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
@@ -16,13 +17,48 @@ use std::task::{Context, Poll};
 use super::super::error::{GenError, Interrupt};
 use super::super::protocol::{Coroutine, Step};
 
-/// Where the generator and its body leave things for each other. One cell each, so that a switch touches few bytes and
-/// drops nothing.
+/// Where the generator and its body leave things for each other. A switch touches few bytes and drops nothing.
+///
+/// The values are options in two parts: as one, each would fill up the word of its tag, and a hundred thousand generators
+/// cost what their memory costs.
 pub(super) struct Slate<Y, R> {
-    pub(super) yielded: Cell<Option<Y>>,
-    pub(super) sent: Cell<Option<R>>,
+    yielded: Cell<MaybeUninit<Y>>,
+    sent: Cell<MaybeUninit<R>>,
     /// Where what is thrown in lies, while it is thrown in; else null. Taken from there if nothing was sent.
     pub(super) interrupt: Cell<*const Thrown>,
+    has_yielded: Cell<bool>,
+    has_sent: Cell<bool>,
+}
+
+impl<Y, R> Slate<Y, R> {
+    /// Leaves a value that is yielded, or takes it away; returns the one that was there.
+    #[inline(always)]
+    pub(super) fn yielded(&self, value: Option<Y>) -> Option<Y> {
+        replace(&self.yielded, &self.has_yielded, value)
+    }
+
+    /// Leaves a value that is sent, or takes it away; returns the one that was there.
+    #[inline(always)]
+    pub(super) fn sent(&self, value: Option<R>) -> Option<R> {
+        replace(&self.sent, &self.has_sent, value)
+    }
+}
+
+/// Of two fields of a slate: a value, and whether it is there. Nobody else writes to either.
+#[inline(always)]
+fn replace<V>(place: &Cell<MaybeUninit<V>>, there: &Cell<bool>, value: Option<V>) -> Option<V> {
+    let was_there = there.replace(value.is_some());
+    let old = place.replace(value.map_or_else(MaybeUninit::uninit, MaybeUninit::new));
+    // SAFETY: it is there, and taken out: the place holds `value` now, and the other field says so.
+    was_there.then(|| unsafe { old.assume_init() })
+}
+
+impl<Y, R> Drop for Slate<Y, R> {
+    fn drop(&mut self) {
+        // The second is dropped also if the first one's destructor panics.
+        let _sent = self.sent(None);
+        drop(self.yielded(None));
+    }
 }
 
 /// What is thrown in. It is for the thread that throws it only: it may hold what is not `Send`.
@@ -52,7 +88,13 @@ impl Thrower {
 
 impl<Y, R> Default for Slate<Y, R> {
     fn default() -> Self {
-        Self { yielded: Cell::new(None), sent: Cell::new(None), interrupt: Cell::new(ptr::null()) }
+        Self {
+            yielded: Cell::new(MaybeUninit::uninit()),
+            sent: Cell::new(MaybeUninit::uninit()),
+            interrupt: Cell::new(ptr::null()),
+            has_yielded: Cell::new(false),
+            has_sent: Cell::new(false),
+        }
     }
 }
 
@@ -103,7 +145,7 @@ impl<Y, R> LightYielder<'_, Y, R> {
     /// What the body begins with.
     #[inline]
     pub(super) fn first(&mut self) -> Result<R, Interrupt> {
-        self.slate().sent.take().ok_or(Interrupt::Close)
+        self.slate().sent(None).ok_or(Interrupt::Close)
     }
 
     /// Gives `value` to whoever resumed the generator, and waits until it is resumed: Python's `yield`. Returns what was
@@ -205,12 +247,12 @@ impl<Y, R> Future for Yield<'_, '_, Y, R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, _nobody: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(value) = self.value.take() {
-            if let Some(earlier) = self.yielder.slate().yielded.replace(Some(value)) {
+            if let Some(earlier) = self.yielder.slate().yielded(Some(value)) {
                 self.wait_for(earlier);
             }
             return Poll::Pending;
         }
-        match self.yielder.slate().sent.take() {
+        match self.yielder.slate().sent(None) {
             Some(sent) => Poll::Ready(Ok(sent)),
             None => interrupted(self.yielder.slate()),
         }
@@ -221,7 +263,7 @@ impl<Y, R> Yield<'_, '_, Y, R> {
     /// An earlier `yield_` was polled and dropped: what it yielded has not been delivered, and goes first.
     #[cold]
     fn wait_for(&mut self, earlier: Y) {
-        self.value = self.yielder.slate().yielded.replace(Some(earlier));
+        self.value = self.yielder.slate().yielded(Some(earlier));
     }
 }
 

@@ -61,11 +61,13 @@ struct Spec {
     warm: usize,
 }
 
-/// The distance of two stacks is an odd number of pages, so that the tops of many do not share a few sets of the TLB.
+/// The distance of two stacks is an odd number of pages, so that the tops of many do not share a few sets of the TLB. But on
+/// aarch64 a kernel's pages may have 64 KiB, and all sizes are whole numbers of these.
+const GUARDS: [usize; 2] = if cfg!(target_arch = "aarch64") { [64 << 10, 64 << 10] } else { [4 << 10, 68 << 10] };
 const SPECS: [Spec; 3] = [
-    Spec { usable: 64 << 10, guard: 4 << 10, count: 64, warm: 1024 },
-    Spec { usable: 256 << 10, guard: 68 << 10, count: 16, warm: 128 },
-    Spec { usable: 1 << 20, guard: 68 << 10, count: 4, warm: 16 },
+    Spec { usable: 64 << 10, guard: GUARDS[0], count: 64, warm: 1024 },
+    Spec { usable: 256 << 10, guard: GUARDS[1], count: 16, warm: 128 },
+    Spec { usable: 1 << 20, guard: GUARDS[1], count: 4, warm: 16 },
 ];
 
 impl StackSize {

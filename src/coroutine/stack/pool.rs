@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `warm`, a list through the headers, last in first out | kept | a few instructions |
 //! | `cold` | the kernel may take it when it is short | page faults, at most |
-//! | the open slab, where stacks were never used | none yet | a guard and a page fault |
+//! | the open slab, where stacks were never used | one page, or none yet | a guard and a page, for many stacks at once |
 //! | a new slab | none yet | a mapping, once in many stacks |
 //!
 //! Nothing is shared between threads: a coroutine never leaves the thread that made it. The pool ends with its thread,
@@ -24,6 +24,7 @@ use super::slab::{Place, Slab};
 use super::span::judge;
 use super::{Header, Phase, SPECS, Spec, Stack, StackSize, Word};
 use crate::sys::fault;
+use crate::sys::stack::Row;
 
 /// The stacks of one size.
 pub(super) struct Class {
@@ -278,9 +279,12 @@ impl Store {
         if let Some(place) = self.cold.pop() {
             return Ok(place);
         }
+        // An eighth of those in use are made ready ahead, so that few generators take no more memory than they need.
+        let used = spec.count * self.full.len() + self.open.as_ref().map_or(0, Slab::used);
+        let ahead = (used / 8).min(Row::MOST - 1);
         loop {
             if let Some(slab) = &mut self.open
-                && let Some(place) = slab.next()?
+                && let Some(place) = slab.next(ahead)?
             {
                 return Ok(place);
             }
@@ -313,6 +317,7 @@ impl Store {
         let idle = |slab: &Slab| below(slab.base() + slab.bytes()) - below(slab.base()) == slab.used();
         self.full.retain(|slab| !idle(slab));
         self.open = self.open.take().filter(|slab| !idle(slab));
+        self.open.iter().for_each(Slab::discard_unused);
         for place in cold {
             // What is left lies in a slab that is left, or went with its slab.
             if let Some(slab) = self.slab_of(place) {

@@ -11,7 +11,8 @@
 //! first-level cache, which holds eight of them. With 48 colours, a line apart, some hundreds of suspended coroutines
 //! stay in it.
 //!
-//! Guards are made one by one, when a stack is used for the first time.
+//! Guards, and the pages that stacks begin in, are made when a stack is to be used for the first time. The kernel is slow at
+//! both, and less so for many at once: so the more stacks a thread has, the more are made ready ahead of those asked for.
 
 use std::io;
 use std::ptr::NonNull;
@@ -20,7 +21,7 @@ use corosensei::stack::valgrind::ValgrindStackRegistration;
 
 use super::span::Span;
 use super::{Header, Spec};
-use crate::sys::stack::Region;
+use crate::sys::stack::{Region, Row, page};
 
 const COLOURS: usize = 48;
 const LINE: usize = 64;
@@ -33,6 +34,8 @@ pub(super) struct Slab {
     spec: &'static Spec,
     /// The stacks that have been used. Valgrind is told of each, because it would take a switch for an overflow.
     known: Vec<ValgrindStackRegistration>,
+    /// How many stacks are guarded.
+    ready: usize,
 }
 
 /// Where the header of a stack goes that begins at `low`, guard and all, as the `number`th of its slab.
@@ -52,20 +55,48 @@ impl Slab {
     pub(super) fn new(spec: &'static Spec) -> io::Result<Self> {
         let region = Region::map(spec.count * spec.stride())?;
         let span = Span::new(region.base().as_ptr().expose_provenance(), spec);
-        Ok(Self { _span: span, region, spec, known: Vec::with_capacity(spec.count) })
+        Ok(Self { _span: span, region, spec, known: Vec::with_capacity(spec.count), ready: 0 })
     }
 
-    /// The next stack that was never used, guarded; `None` when there is none.
-    pub(super) fn next(&mut self) -> io::Result<Option<Place>> {
+    /// The next stack that was never used, guarded; `None` when there is none. When there is none ready, that many are made
+    /// so ahead of it.
+    pub(super) fn next(&mut self, ahead: usize) -> io::Result<Option<Place>> {
         let number = self.known.len();
         if number == self.spec.count {
             return Ok(None);
         }
-        let offset = number * self.spec.stride();
-        self.region.guard(offset, self.spec.guard)?;
-        let low = self.region.at(offset);
+        if number == self.ready {
+            self.prepare(ahead)?;
+        }
+        let low = self.region.at(number * self.spec.stride());
         self.known.push(ValgrindStackRegistration::new(low.as_ptr(), self.spec.stride()));
         Ok(header(low, number, self.spec).map(|header| Place { header, limit: low.as_ptr() as usize }))
+    }
+
+    /// Guards the next stack, and, where the kernel can do that at once, up to `ahead` more. Those get the page that they
+    /// begin in, too.
+    fn prepare(&mut self, ahead: usize) -> io::Result<()> {
+        let stride = self.spec.stride();
+        let offset = self.ready * stride;
+        let count = (1 + ahead).min(self.spec.count - self.ready);
+        let guards = Row { offset, bytes: self.spec.guard, stride, count };
+        let guarded = if count > 1 { self.region.guard_many(guards) } else { 0 };
+        if guarded > 0 {
+            let tops = Row { offset: offset + stride - page(), bytes: page(), stride, count: guarded };
+            self.region.populate_many(tops);
+        } else {
+            self.region.guard(offset, self.spec.guard)?;
+        }
+        self.ready += guarded.max(1);
+        Ok(())
+    }
+
+    /// Gives the memory of stacks back that are ready and were never used.
+    pub(super) fn discard_unused(&self) {
+        let (used, ready) = (self.used() * self.spec.stride(), self.ready * self.spec.stride());
+        if used < ready {
+            self.region.discard(used, ready - used, false);
+        }
     }
 
     /// How many of its stacks have been used.
@@ -96,5 +127,29 @@ impl Slab {
 impl Spec {
     pub(super) const fn stride(&self) -> usize {
         self.guard + self.usable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SPECS;
+    use super::*;
+
+    #[test]
+    fn stacks_that_are_made_ready_ahead_take_a_page_until_it_is_given_back() {
+        let mut slab = Slab::new(&SPECS[0]).unwrap();
+        let first = slab.next(15).unwrap().unwrap();
+        assert_eq!(slab.used(), 1);
+        // A kernel that is told of one range at a time makes the one stack ready, and no page.
+        assert!(slab.ready == 16 && slab.region.pages_made() == 16 || slab.ready == 1 && slab.region.pages_made() == 0);
+        slab.discard_unused();
+        assert!(slab.region.pages_made() <= 1, "the first one's page stays");
+        let mut before = first;
+        for _ in 1..SPECS[0].count {
+            let next = slab.next(7).unwrap().unwrap();
+            assert_eq!(next.limit - before.limit, SPECS[0].stride());
+            before = next;
+        }
+        assert!(slab.next(7).unwrap().is_none());
     }
 }
