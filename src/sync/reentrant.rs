@@ -18,13 +18,19 @@
 //!
 //! At `usize::MAX` the depth stays where it is: such a lock is never free again. To count up to that takes centuries, but a
 //! lock that came round to zero would let two threads in.
-
+//!
 //! # Speed
 //!
 //! To take it again is a comparison of `owner` with a thread-local word, which may be that of a thread that has no number
 //! yet, and a plain addition; to release it from there, for a guard, is a subtraction, as a guard proves who owns it. The
 //! permit's word comes last in its struct and the three words and the value lie in one cache line (`RLock` is aligned for
 //! that): two threads that take turns pass one line to and fro, not two.
+//!
+//! That is 2.5 ns for a lock and its release, of which most is that the depth goes through memory twice, against 4.0 ns of
+//! parking_lot's `ReentrantMutex`, which calls a function for the thread's number. But a function of some ten lines around
+//! it is at the edge of what the compiler inlines: called, with the registers that its slow paths need saved and restored,
+//! it takes 4.2 to 5 ns. Which of the two happened to either lock was all that a row of the benches had measured (0.75 to
+//! 1.0 of parking_lot's speed; 1.4 with both inlined).
 
 use super::watch::{Place, Watched};
 use crate::primitive::{AtomicU64, Identity, const_on_the_machine};

@@ -20,37 +20,31 @@ struct Crewkit {
     changed: crewkit::sync::Condition,
 }
 
-impl Turns for Crewkit {
-    fn take(&self, odd: bool) {
-        let mut turn = self.turn.lock();
-        self.changed.wait_while(&mut turn, |turn| (*turn % 2 == 1) != odd);
-        *turn += 1;
-        self.changed.notify_one();
-    }
-
-    fn count(&self) -> u64 {
-        *self.turn.lock()
-    }
-}
-
 #[derive(Default)]
 struct ParkingLot {
     turn: parking_lot::Mutex<u64>,
     changed: parking_lot::Condvar,
 }
 
-impl Turns for ParkingLot {
-    fn take(&self, odd: bool) {
-        let mut turn = self.turn.lock();
-        self.changed.wait_while(&mut turn, |turn| (*turn % 2 == 1) != odd);
-        *turn += 1;
-        self.changed.notify_one();
-    }
+/// What waits by `wait_while(&mut guard, …)`.
+macro_rules! turns {
+    ($($turns:ty),*) => {$(
+        impl Turns for $turns {
+            fn take(&self, odd: bool) {
+                let mut turn = self.turn.lock();
+                self.changed.wait_while(&mut turn, |turn| (*turn % 2 == 1) != odd);
+                *turn += 1;
+                self.changed.notify_one();
+            }
 
-    fn count(&self) -> u64 {
-        *self.turn.lock()
-    }
+            fn count(&self) -> u64 {
+                *self.turn.lock()
+            }
+        }
+    )*};
 }
+
+turns!(Crewkit, ParkingLot);
 
 #[derive(Default)]
 struct Std {
