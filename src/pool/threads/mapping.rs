@@ -13,25 +13,39 @@
 //!
 //! An item that panics fails alone: its chunk goes on behind it.
 //!
+//! # Parts
+//!
+//! To hand an item over costs: it is written to memory and read back, some 0.2 ns where chunks are long, as much as a tiny
+//! call. An iterator that can be cut (`cut.rs`: a range) is asked for no items under the lock. A chunk of it is a part cut
+//! off, which its worker runs in one loop that the compiler sees whole.
+//!
 //! # The rest
 //!
-//! To hand an item over costs: it is written to memory and read back, and who takes it waits for the lock, altogether
-//! some 0.3 ns where chunks are long. A rest of items that take hardly longer, and that are done sooner than others would
-//! be of use, one worker therefore does alone. It takes the iterator out of the source and calls the function with one
-//! item after the other as they come, in one loop that the compiler sees whole. Others who come leave, for other jobs. If
-//! the items turn out to be longer than they were, it puts the iterator back and calls the others in again.
+//! Of any other iterator, a rest of items that take hardly longer than to be handed over, and that are done sooner than
+//! others would be of use, one worker does alone. It takes the iterator out of the source and calls the function with one
+//! item after the other as they come, in such a loop. Others who come leave, for other jobs. If the items turn out to be
+//! longer than they were, it puts the iterator back and calls the others in again.
 //!
-//! 100,000 squares, 2 workers, quartiles of 100 maps in µs; two processors that share a core, so that the instructions of
-//! all workers count: 0.59 ns an item in chunks, 0.37 ns in one loop. Their state changes from minute to minute; one run:
+//! # Speed, and what was tried
 //!
-//! | Design | first | median | |
-//! |---|--:|--:|---|
-//! | chunks of 1,024 items, at least 2 µs | 100 | 113 | |
-//! | chunks of 8,192 items, at least 2 or 5 µs, an eighth or a quarter of what is left | 75 | 85 | 16 to 28 chunks |
-//! | the same, and nobody sleeps for the lock | 74 | 83 | so it is not the lock |
-//! | the rest is done by one worker | 57 | 62 | |
-//! | rayon's `par_iter` | 85 | 116 | in other minutes 40 to 98, where the rest takes 50 to 127 |
-//! | the caller alone, which is no map | 43 | 45 | a worker wakes in 4 to 20, and its processor fetches the places |
+//! Squares of 100,000 numbers, 2 workers, quartiles of hundreds of maps in turn with rayon's `par_iter`, in µs. The two
+//! processors share a core, so that the instructions of all workers count (0.59 ns an item in chunks, 0.37 ns in one
+//! loop), and their state changes from minute to minute: compare within a run only.
+//!
+//! | Design | first | median | rayon | |
+//! |---|--:|--:|--:|---|
+//! | chunks of 1,024 items, at least 2 µs | 100 | 113 | 85, 116 | |
+//! | chunks of 8,192 items, at least 2 or 5 µs, an eighth or a quarter of what is left | 75 | 85 | | 16 to 28 chunks |
+//! | the same, and nobody sleeps for the lock | 74 | 83 | | so it is not the lock |
+//! | the rest is done by one worker (as iterators that cannot be cut) | 116 to 158 | 160 to 212 | 72 to 92, 94 to 113 | 57, 62 in a better minute |
+//! | parts of a range (this) | 68 to 84 | 87 to 101 | 72 to 92, 94 to 113 | |
+//! | the caller alone, which is no map | 43 | 45 | | in a better minute |
+//!
+//! Parts, rayon's median time by theirs: 1,000 squares 0.84 to 0.89, 10,000 1.15, 100,000 1.08 to 1.11, a million 1.1;
+//! 100,000 calls whose cost rises from nothing to 70 ns 1.0, with 1,000 long ones at the beginning 1.4, at the end 0.9:
+//! there, who took the last part has them all. A map makes 2 calls of futex and 0.5 of sched_yield, rayon's 4.3 and
+//! 3.6. Two thirds of the samples are in the loop, of the others half in the kernel's switches between threads. What is
+//! left of a short map is three wake-ups, of two workers and of the caller, each 4 to 20 µs here.
 //!
 //! # Safety
 //!
@@ -53,6 +67,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::cut;
 use super::engine::Shared;
 use super::outcome::{Outcome, Segment};
 use super::pace::{Pace, Short};
@@ -105,6 +120,8 @@ struct Source<'m, I, R> {
 enum Turn<'m, I, R> {
     /// It runs a chunk. The index of its first item, and its places, if the iterator had promised as many items.
     Chunk(usize, Option<&'m mut [MaybeUninit<R>]>),
+    /// It does what was cut off for it.
+    Part(Rest<'m, I, R>),
     /// It does the rest.
     Rest(Rest<'m, I, R>),
     /// It leaves, because somebody does the rest.
@@ -113,7 +130,7 @@ enum Turn<'m, I, R> {
     Over,
 }
 
-/// What is left of a source, taken out of it.
+/// What is left of a source, or a part of it, taken out of it.
 struct Rest<'m, I, R> {
     items: I,
     next: usize,
@@ -191,6 +208,12 @@ where
                     calls += count as u64;
                     pace.note(count, begun.elapsed());
                 }
+                Turn::Part(Rest { mut items, next, places }) => {
+                    let (count, begun) = (places.len(), Instant::now());
+                    self.run_piece(next, &mut items, places);
+                    calls += count as u64;
+                    pace.note(count, begun.elapsed());
+                }
                 Turn::Rest(rest) => calls += self.run_rest(rest, &mut pace),
                 Turn::Leave => return Shift { calls, over: false },
                 Turn::Over => return Shift { calls, over: true },
@@ -212,11 +235,17 @@ where
             return Turn::Over;
         }
         let left = source.places.len();
+        let size = pace.share(left, self.workers);
+        if let Some(items) = source.items.as_mut().and_then(|items| cut::first(items, size.min(left)))
+            && let (next, Some(places)) = source.place(size.min(left))
+        {
+            source.exhausted = source.places.is_empty();
+            return Turn::Part(Rest { items, next, places });
+        }
         if let Some(items) = source.items.take_if(|_| pace.is_short(left)) {
             return Turn::Rest(Rest { items, next: source.next, places: mem::take(&mut source.places) });
         }
         let Some(items) = &mut source.items else { return Turn::Leave };
-        let size = pace.share(left, self.workers);
         // In pieces, because a chunksize may be any number.
         while chunk.len() < size && !source.exhausted {
             let piece = (size - chunk.len()).min(most::<A>());

@@ -29,6 +29,7 @@
 
 mod builder;
 mod call;
+mod cut;
 mod engine;
 mod imap;
 mod job;

@@ -119,7 +119,8 @@ impl ThreadPool {
     }
 
     /// Calls `f` with each item and gives all results in the order of the items (Python's `map`). The workers take items
-    /// from the iterator themselves, in chunks that adapt to what an item costs.
+    /// from the iterator themselves, in chunks that adapt to what an item costs. Tiny calls are fastest over a range of
+    /// integers, which is cut into parts without being read.
     ///
     /// `f` and the items may borrow from the caller. In a task of the pool itself the calling worker takes part. Items that
     /// cost nearly nothing may all be done by one worker. So none should wait for another one, unless a

@@ -1,6 +1,7 @@
-//! A rest that one worker does, whatever its items cost.
+//! A rest that one worker does, whatever its items cost; iterators that promise what they do not keep.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
@@ -11,13 +12,29 @@ use crate::pool::{MapError, ThreadPool};
 /// From its second item on every worker finds the rest short.
 const SHORT: Short = Short { item: Duration::from_secs(3_600), rest: Duration::MAX };
 
+/// An iterator that promises more or fewer items than it has.
+struct Liar(Range<u64>, usize);
+
+impl Iterator for Liar {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.1, Some(self.1))
+    }
+}
+
 fn map_short<A, R: Send>(
     pool: &ThreadPool,
     short: Short,
     f: impl Fn(A) -> R + Sync,
     items: impl Iterator<Item = A> + Send,
 ) -> Outcome<R> {
-    map(pool.shared(), &f, items, Terms { chunksize: None, short, begin_by: Deadline::NEVER, cancelled: None })
+    // Not a range, which would be cut.
+    map(pool.shared(), &f, items.fuse(), Terms { chunksize: None, short, begin_by: Deadline::NEVER, cancelled: None })
 }
 
 /// Waits until a worker that came for a rest, which another one does, has left again.
@@ -87,17 +104,6 @@ fn an_iterator_may_panic_end_early_or_go_on_in_a_rest() {
     assert!(caught.downcast_ref::<String>().unwrap().contains("as expected"));
     assert_eq!(done.into_inner(), 600);
 
-    /// Promises so many.
-    struct Liar(std::ops::Range<u64>, usize);
-    impl Iterator for Liar {
-        type Item = u64;
-        fn next(&mut self) -> Option<u64> {
-            self.0.next()
-        }
-        fn size_hint(&self) -> (usize, Option<usize>) {
-            (self.1, Some(self.1))
-        }
-    }
     let expected: Vec<u64> = (0..100).collect();
     for promise in [1, 2, 50, 99, 101, 1_000] {
         assert_eq!(map_short(&pool, SHORT, |n| n, Liar(0..100, promise)).into_result().unwrap(), expected);
@@ -114,7 +120,26 @@ fn a_rest_is_cancelled_between_its_pieces() {
         cancelled.fetch_or(n == 20, Ordering::Relaxed);
     };
     let terms = Terms { chunksize: None, short: SHORT, begin_by: Deadline::NEVER, cancelled: Some(&cancelled) };
-    let MapError { error, results, .. } = map(pool.shared(), &call, 0..1_000_000, terms).into_result().unwrap_err();
+    let MapError { error, results, .. } =
+        map(pool.shared(), &call, (0..1_000_000).fuse(), terms).into_result().unwrap_err();
     assert_eq!((error, results.len()), (TaskError::Cancelled, 1_000_000));
     assert!(results.iter().flatten().count() == begun.load(Ordering::Relaxed) && begun.into_inner() < 100_000);
+}
+
+#[test]
+fn an_iterator_may_have_more_or_fewer_items_than_it_promised() {
+    let pool = ThreadPool::new(2).unwrap();
+    let fails = |n: u64| if n == 3 || n == 90 { panic!("item {n}") } else { n.to_string() };
+    for promise in [0, 1, 50, 99, 101, 1_000] {
+        for chunksize in [1, 7, 200] {
+            let call = pool.with().chunksize(chunksize);
+            let expected: Vec<String> = (0..100).map(|n: u64| n.to_string()).collect();
+            assert_eq!(call.map(|n| n.to_string(), Liar(0..100, promise)).unwrap(), expected);
+            let MapError { index, results, .. } = call.map(fails, Liar(0..100, promise)).unwrap_err();
+            assert_eq!((index, results.len()), (3, 100));
+            for (n, result) in (0..100_u64).zip(results) {
+                assert_eq!(result, (n != 3 && n != 90).then(|| n.to_string()));
+            }
+        }
+    }
 }
