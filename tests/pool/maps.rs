@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io::{PipeReader, Read};
 use std::rc::Rc;
 
+use crewkit::ipc::Fd;
 use crewkit::pool::{MapError, Pool, TaskError};
 
 use crate::support::{in_company, in_time};
@@ -91,13 +93,17 @@ fn an_imap_that_is_dropped_withdraws_what_has_not_begun() {
     let _company = in_company();
     in_time(|| {
         let pool = Pool::new(1).unwrap();
-        let slow = |n: u64| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let (held, hold) = std::io::pipe().unwrap();
+        // All but the first one end when `hold` is closed.
+        let wait = |(n, held): (u64, Fd<PipeReader>)| {
+            assert!(n == 0 || held.into_inner().read(&mut [0]).is_ok());
             n
         };
-        let mut results = pool.imap_unordered(slow, 0..);
+        let items = (0..).map(move |n| (n, Fd(held.try_clone().unwrap())));
+        let mut results = pool.imap_unordered(wait, items);
         assert_eq!(results.next(), Some(Ok(0)));
         drop(results);
+        drop(hold);
         pool.join();
         // The one that was read, the one that ran; the one behind it had perhaps begun by then.
         assert!(pool.stats().completed <= 3, "{:?}", pool.stats());
