@@ -1,6 +1,7 @@
 //! The examples as their users run them: exact output; those that read files on a small folder, and with a worker
 //! killed in the middle.
 
+#![cfg(all(feature = "coroutines", feature = "server", feature = "threads"))]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 use std::fs::{self, File, OpenOptions};

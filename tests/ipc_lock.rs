@@ -1,6 +1,7 @@
 //! `ipc::Lock` and `ipc::RLock`, between the threads of one process and as messages to itself. What needs other
 //! processes is in `ipc_processes.rs`, and a kill at each instruction in `kill_points`.
 
+#![cfg(feature = "processes")]
 #![expect(clippy::mem_forget, reason = "forgotten guards are what one test is about")]
 
 mod asleep;

@@ -1,6 +1,8 @@
 //! `ipc::Value` and `ipc::Counter` between the threads of one process. What needs other processes is in
 //! `ipc_processes.rs`, and a kill at each instruction in `kill_points`.
 
+#![cfg(feature = "processes")]
+
 use crewkit::ipc::{Connection, Counter, LockError, RecvError, Value, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

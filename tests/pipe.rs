@@ -2,6 +2,7 @@
 //! Handles inside messages are in
 //! `pipe_handles.rs`; what needs a second process, or this one alone, in `pipe_processes.rs`.
 
+#![cfg(feature = "processes")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,7 @@
 //! Files, sockets and ends of connections inside messages, within one process.
 
+#![cfg(feature = "processes")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

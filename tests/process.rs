@@ -4,6 +4,7 @@
 //!
 //! `_exit` is declared as unistd.h declares it; it takes a number and does not return.
 
+#![cfg(feature = "processes")]
 #![expect(unsafe_code, reason = "_exit(2) has no safe form")]
 
 use std::time::{Duration, Instant};

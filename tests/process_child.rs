@@ -1,4 +1,5 @@
 //! What a new process is: environment, directory, streams, limits, names, signals, descriptors.
+#![cfg(feature = "processes")]
 #![expect(unsafe_code, reason = "the environment of a process with one thread is changed, and its signals are")]
 
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,5 @@
 //! Owners, servers and limits that end or run out: nobody hangs, nothing is left.
+#![cfg(feature = "processes")]
 #![expect(unsafe_code, reason = "signals by pid, limits and users are set in processes made for it")]
 
 use std::collections::BTreeMap;

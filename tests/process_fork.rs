@@ -1,4 +1,5 @@
 //! Forking with captures. libtest has threads, so what forks here runs in a process made for it, which has one.
+#![cfg(feature = "processes")]
 #![expect(unsafe_code, reason = "the unchecked fork")]
 
 use std::io::Read;

@@ -1,5 +1,6 @@
 //! The pool as its users see it, and what they see when somebody dies.
 
+#![cfg(feature = "processes")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 #[path = "../asleep/mod.rs"]

@@ -11,6 +11,8 @@
 //! | `ending.rs` | every way to stop it |
 //! | `http.rs`, `hostile.rs`, `paths.rs` | the example `prefork_server`: HTTP as it should be, as it should not be, and files |
 
+#![cfg(feature = "server")]
+
 mod changing;
 mod client;
 mod deaths;

@@ -1,5 +1,6 @@
 //! The pool of threads as its users see it.
 
+#![cfg(feature = "threads")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 mod calls;
