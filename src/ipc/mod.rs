@@ -9,10 +9,12 @@
 //! | a file or socket inside a message | [`Fd`], or `#[serde(with = "crewkit::ipc::fd")]` | |
 //! | one thread of all processes at a time | [`Lock`]; [`RLock`], if it may take it again | `Lock`, `RLock` |
 //! | a number or struct that several processes change | [`Value`]; [`Counter`], for a whole number | `Value` |
+//! | many of them, as a slice under a lock | [`Array`] | `Array` |
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
 
+mod array;
 mod connection;
 mod counter;
 mod direction;
@@ -31,6 +33,7 @@ mod value;
 mod wait;
 pub(crate) mod wire;
 
+pub use array::{Array, ArrayGuard};
 pub use connection::{Connection, pipe};
 pub use counter::Counter;
 pub use error::{RecvError, SendError};

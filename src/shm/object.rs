@@ -74,6 +74,8 @@ unsafe impl Words for AtomicU64 {}
 unsafe impl Words for super::Twofold {}
 // SAFETY: atomics, on lines of their own.
 unsafe impl Words for super::ring::Words {}
+// SAFETY: two atomics, in C's order.
+unsafe impl Words for super::Journal {}
 
 /// Words that need no lock in front of them, as objects of a kind.
 #[derive(Debug)]

@@ -1,0 +1,179 @@
+//! Arrays and plain memory between processes: holders that die or stop, inherited handles, limits, leaks. A kill at each
+//! instruction is in `kill_points`.
+
+#![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
+
+mod alone;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use alone::{Child, fork, open_fds, peer};
+use crewkit::ipc::{Array, Connection, LockError, pipe};
+use crewkit::process::{Builder, Process, StartMethod};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const SOON: Duration = Duration::from_secs(20);
+const BRIEFLY: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    crewkit::init();
+    alone::main(&[
+        (
+            "a_killed_writer_is_told_of_and_a_killed_reader_is_not",
+            a_killed_writer_is_told_of_and_a_killed_reader_is_not,
+        ),
+        ("a_stopped_holder_holds_up_nobody_beyond_the_timeout", a_stopped_holder_holds_up_nobody_beyond_the_timeout),
+        ("an_inherited_array_is_foreign", an_inherited_array_is_foreign),
+        ("an_inherited_guard_lends_and_releases_nothing", an_inherited_guard_lends_and_releases_nothing),
+        ("arrays_travel_by_every_start_method", arrays_travel_by_every_start_method),
+        ("no_descriptor_or_mapping_leaks", no_descriptor_or_mapping_leaks),
+        ("without_descriptors_there_is_an_error", without_descriptors_there_is_an_error),
+    ])
+}
+
+/// A child that has an object and does something with it, and has done so when this returns. It lives until it is killed.
+struct Holder<T> {
+    child: Child,
+    _end: Connection<T, ()>,
+}
+
+fn holder<T: Serialize + DeserializeOwned>(object: &T, hold: impl FnOnce(&T)) -> Holder<T> {
+    let (end, child) = peer::<T, (), _>(|end| {
+        let object = end.recv().unwrap();
+        hold(&object);
+        end.send(&()).unwrap();
+        let _never = end.recv();
+    });
+    end.send(object).unwrap();
+    end.recv_timeout(SOON).unwrap();
+    Holder { child, _end: end }
+}
+
+fn a_killed_writer_is_told_of_and_a_killed_reader_is_not() {
+    let array = Array::new(&[1_u32, 2, 3]).unwrap();
+    for _ in 0..3 {
+        let reader = holder(&array, |array: &Array<u32>| {
+            let guard = array.lock().unwrap();
+            assert_eq!(guard[0], 1);
+            std::mem::forget(guard);
+        });
+        assert!(array.get_timeout(0, BRIEFLY).is_err_and(|error| error.is_timeout()));
+        reader.child.kill();
+        assert_eq!(array.get_timeout(0, SOON).unwrap(), 1);
+
+        let writer = holder(&array, |array: &Array<u32>| {
+            let mut guard = array.lock().unwrap();
+            guard[1] = 9;
+            std::mem::forget(guard);
+        });
+        writer.child.kill();
+        assert!(matches!(array.get_timeout(0, SOON), Err(LockError::OwnerDied(()))));
+        let mut guard = array.lock_timeout(SOON).unwrap_err().into_guard().expect("told of the death");
+        guard[1] = 2;
+        guard.recover();
+        drop(guard);
+        assert_eq!(array.get_timeout(1, SOON).unwrap(), 2);
+    }
+}
+
+fn a_stopped_holder_holds_up_nobody_beyond_the_timeout() {
+    let array = Array::new(&[1_u32]).unwrap();
+    let holder = holder(&array, |array: &Array<u32>| {
+        let mut guard = array.lock().unwrap();
+        guard[0] = 2;
+        std::mem::forget(guard);
+    });
+    kill(holder.child.pid(), Signal::SIGSTOP).unwrap();
+    let status = waitpid(holder.child.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
+    assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
+    assert!(array.set_timeout(0, 3, BRIEFLY).is_err_and(|error| error.is_timeout()));
+    assert!(array.lock_timeout(BRIEFLY).is_err_and(|error| error.is_timeout()));
+    assert!(array.try_lock().is_err_and(|error| error.is_timeout()));
+    holder.child.kill();
+    assert!(matches!(array.lock_timeout(SOON), Err(LockError::OwnerDied(_))));
+}
+
+fn an_inherited_array_is_foreign() {
+    let array = Array::new(&[1_u32]).unwrap();
+    let child = fork(|| {
+        assert!(matches!(array.get(0), Err(LockError::ForeignProcess)));
+        assert!(matches!(array.set(0, 2), Err(LockError::ForeignProcess)));
+        assert!(matches!(array.lock(), Err(LockError::ForeignProcess)));
+        let (near, _far) = pipe::<Array<u32>, ()>().unwrap();
+        let refused = near.send(&array).unwrap_err();
+        assert!(refused.to_string().contains("was forked from"), "{refused}");
+    });
+    assert_eq!(child.exit_code(), 0);
+    let captured = array.clone();
+    Process::fork(move || captured.set(0, 7).unwrap()).unwrap().join().unwrap();
+    assert_eq!(array.get(0).unwrap(), 7);
+}
+
+fn an_inherited_guard_lends_and_releases_nothing() {
+    let array = Array::new(&[1_u32]).unwrap();
+    let mut guard = array.lock().unwrap();
+    guard[0] = 2;
+    let mut inherited = Some(guard);
+    let child = fork(|| {
+        let mut guard = inherited.take().unwrap();
+        guard.recover();
+        std::panic::set_hook(Box::new(|_| {}));
+        let lent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| guard[0] = 3));
+        drop(guard);
+        i32::from(lent.is_ok())
+    });
+    assert_eq!(child.exit_code(), 0);
+    assert!(array.is_locked());
+    // Nor did it say that what the parent has written is in order.
+    holder(&array, |array: &Array<u32>| assert!(array.try_lock().is_err())).child.kill();
+    assert_eq!(*inherited.take().unwrap(), [2]);
+    assert!(!array.is_locked());
+}
+
+fn arrays_travel_by_every_start_method() {
+    let array = Array::<u32>::zeroed(4).unwrap();
+    let fill = |array: Array<u32>| {
+        let mut guard = array.lock_timeout(SOON).map_err(|error| error.to_string())?;
+        guard.iter_mut().zip(1..).for_each(|(element, number)| *element += number);
+        Ok::<(), String>(())
+    };
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let child = Builder::new().start_method(method).spawn(fill, array.clone()).unwrap();
+        child.join().unwrap().unwrap();
+    }
+    assert_eq!(*array.lock().unwrap(), [2, 4, 6, 8]);
+}
+
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:crewkit").count()
+}
+
+fn no_descriptor_or_mapping_leaks() {
+    let (fds, maps) = (open_fds(), mappings());
+    for _ in 0..100 {
+        let array = Array::new(&[1_u32; 5000]).unwrap();
+        let (near, far) = pipe::<Array<u32>, ()>().unwrap();
+        near.send(&array).unwrap();
+        let again = far.recv().unwrap();
+        again.lock().unwrap()[4999] = 7;
+        assert_eq!(array.get(4999).unwrap(), 7);
+        // One that nobody receives.
+        near.send(&array).unwrap();
+    }
+    assert_eq!(mappings(), maps);
+    assert_eq!(open_fds(), fds);
+}
+
+fn without_descriptors_there_is_an_error() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    let refused = Array::<u8>::zeroed(1).unwrap_err();
+    assert!(refused.to_string().starts_with("creating a shared segment: "), "{refused}");
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert!(Array::<u8>::zeroed(1).is_ok());
+}
