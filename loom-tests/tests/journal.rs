@@ -28,11 +28,10 @@ struct Elements {
 impl Elements {
     fn new() -> Arc<Self> {
         let words = Row::words(COUNT, SIZE).unwrap();
-        let elements = Self {
-            lock: Robust::default(),
-            journal: Journal::new(),
-            rest: (0..words).map(|_| AtomicU64::new(0)).collect(),
-        };
+        // What was saved of an earlier replacement, and then the elements.
+        let saved = words - (COUNT * SIZE).div_ceil(size_of::<u64>());
+        let rest = (0..words).map(|index| AtomicU64::new(if index < saved { u64::MAX } else { 0 })).collect();
+        let elements = Self { lock: Robust::default(), journal: Journal::new(), rest };
         elements.journal.set_count(COUNT);
         assert_eq!(elements.journal.count(words, SIZE), Some(COUNT));
         Arc::new(elements)
