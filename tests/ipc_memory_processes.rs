@@ -5,11 +5,12 @@
 
 mod alone;
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use alone::{Child, fork, open_fds, peer};
-use crewkit::ipc::{Array, Connection, LockError, pipe};
+use crewkit::ipc::{Array, Connection, LockError, SealError, SharedBytes, SharedMemory, pipe};
 use crewkit::process::{Builder, Process, StartMethod};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
         ("an_inherited_array_is_foreign", an_inherited_array_is_foreign),
         ("an_inherited_guard_lends_and_releases_nothing", an_inherited_guard_lends_and_releases_nothing),
         ("arrays_travel_by_every_start_method", arrays_travel_by_every_start_method),
+        ("a_child_shares_the_memory_that_it_inherited", a_child_shares_the_memory_that_it_inherited),
+        ("nobody_takes_memory_away_from_under_another", nobody_takes_memory_away_from_under_another),
+        ("memory_travels_by_every_start_method", memory_travels_by_every_start_method),
         ("no_descriptor_or_mapping_leaks", no_descriptor_or_mapping_leaks),
         ("without_descriptors_there_is_an_error", without_descriptors_there_is_an_error),
     ])
@@ -149,6 +153,54 @@ fn arrays_travel_by_every_start_method() {
     assert_eq!(*array.lock().unwrap(), [2, 4, 6, 8]);
 }
 
+fn byte(memory: &SharedMemory, offset: usize) -> u8 {
+    let mut byte = [0];
+    memory.read_at(offset, &mut byte).unwrap();
+    byte[0]
+}
+
+fn a_child_shares_the_memory_that_it_inherited() {
+    let memory = SharedMemory::create(10).unwrap();
+    assert_eq!(fork(|| memory.write_at(1, &[7]).unwrap()).exit_code(), 0);
+    assert_eq!(byte(&memory, 1), 7);
+    // For as long as a child has it mapped, it may be written there.
+    let (end, child) = peer::<(), (), _>(|end| {
+        end.send(&()).unwrap();
+        end.recv().unwrap();
+    });
+    end.recv_timeout(SOON).unwrap();
+    let refused = memory.seal_read_only().unwrap_err();
+    assert!(matches!(refused, SealError::Busy(_)), "{refused}");
+    child.kill();
+    let sealed = refused.into_inner().unwrap().seal_read_only().unwrap();
+    assert_eq!(sealed[1], 7);
+    assert_eq!(fork(|| assert_eq!(sealed[1], 7)).exit_code(), 0);
+}
+
+fn nobody_takes_memory_away_from_under_another() {
+    let memory = SharedMemory::create(10_000).unwrap();
+    let attacker = holder(&memory, |memory: &SharedMemory| {
+        let file = std::fs::File::from(memory.as_fd().try_clone_to_owned().unwrap());
+        file.set_len(0).unwrap_err();
+        file.set_len(1 << 20).unwrap_err();
+    });
+    memory.write_at(9_999, &[1]).unwrap();
+    attacker.child.kill();
+    assert_eq!(byte(&memory, 9_999), 1);
+}
+
+fn memory_travels_by_every_start_method() {
+    let (memory, bytes) = (SharedMemory::create(100).unwrap(), SharedBytes::new(b"abc").unwrap());
+    let copy = |(memory, bytes, offset): (SharedMemory, SharedBytes, usize)| memory.write_at(offset, &bytes).is_ok();
+    for (method, offset) in [(StartMethod::ForkServer, 0), (StartMethod::Spawn, 3)] {
+        let child = Builder::new().start_method(method).spawn(copy, (memory.clone(), bytes.clone(), offset));
+        assert!(child.unwrap().join().unwrap());
+    }
+    let mut both = [0; 6];
+    memory.read_at(0, &mut both).unwrap();
+    assert_eq!(&both, b"abcabc");
+}
+
 fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:crewkit").count()
 }
@@ -164,6 +216,11 @@ fn no_descriptor_or_mapping_leaks() {
         assert_eq!(array.get(4999).unwrap(), 7);
         // One that nobody receives.
         near.send(&array).unwrap();
+        let memory = SharedMemory::create(5000).unwrap();
+        let busy = memory.clone().seal_read_only().unwrap_err();
+        drop(memory);
+        let sealed = busy.into_inner().unwrap().seal_read_only().unwrap();
+        assert_eq!(sealed[4999], 0);
     }
     assert_eq!(mappings(), maps);
     assert_eq!(open_fds(), fds);
@@ -174,6 +231,9 @@ fn without_descriptors_there_is_an_error() {
     setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
     let refused = Array::<u8>::zeroed(1).unwrap_err();
     assert!(refused.to_string().starts_with("creating a shared segment: "), "{refused}");
+    let refused = SharedMemory::create(1).unwrap_err();
+    assert!(refused.to_string().starts_with("creating shared memory: "), "{refused}");
+    assert!(SharedBytes::new(b"x").is_err());
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     assert!(Array::<u8>::zeroed(1).is_ok());
 }

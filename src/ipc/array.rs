@@ -32,7 +32,7 @@ use crate::primitive::Refused;
 use crate::shm::{Journal, Locked, Object, Row, State, Type};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 16;
+const KIND: u32 = 10;
 
 type Words = Locked<KIND, Journal>;
 

@@ -10,6 +10,7 @@
 //! | one thread of all processes at a time | [`Lock`]; [`RLock`], if it may take it again | `Lock`, `RLock` |
 //! | a number or struct that several processes change | [`Value`]; [`Counter`], for a whole number | `Value` |
 //! | many of them, as a slice under a lock | [`Array`] | `Array` |
+//! | bytes that several processes write, without a lock; or that nobody writes any more | [`SharedMemory`]; [`SharedBytes`] | `SharedMemory` |
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
@@ -26,6 +27,7 @@ mod half;
 mod handle;
 mod lock;
 mod lock_error;
+mod memory;
 pub(crate) mod parcel;
 mod rlock;
 mod shareable;
@@ -41,6 +43,7 @@ pub use fd::Fd;
 pub use half::{RecvHalf, SendHalf};
 pub use lock::{Lock, LockGuard};
 pub use lock_error::{LockError, NotOwner};
+pub use memory::{OutOfRange, SealError, SharedBytes, SharedMemory};
 pub use rlock::{RLock, RLockGuard};
 pub use shareable::Shareable;
 pub use value::Value;

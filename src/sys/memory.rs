@@ -61,7 +61,13 @@ fn physical_memory() -> u64 {
     u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(page).unwrap_or(0))
 }
 
-fn open() -> nix::Result<OwnedFd> {
+/// `bytes` as the kernel wants a length, if the machine has as many.
+pub(super) fn affordable(bytes: usize) -> Option<i64> {
+    i64::try_from(bytes).ok().filter(|_| fits(bytes, physical_memory()))
+}
+
+/// An empty file without a name, which can be sealed.
+pub(super) fn open() -> nix::Result<OwnedFd> {
     let sealable = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let unexecutable = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     match memfd_create(c"crewkit", sealable | unexecutable) {

@@ -37,6 +37,7 @@ macro_rules! processes {
 
 processes! {
     pub(crate) mod attributes;
+    pub(crate) mod bytes;
     pub(crate) mod cpu;
     pub(crate) mod elf;
     pub(crate) mod epoll;
