@@ -1,6 +1,8 @@
 //! `ipc::Array` between the threads of one process, and the cases of CPython's `_TestArray`. What needs other processes is
 //! in `ipc_memory_processes.rs`, and a kill at each instruction in `kill_points`.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
+
 use crewkit::ipc::{Array, Connection, LockError, RecvError, pipe};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,7 +65,7 @@ fn elements_of<const N: usize>() {
     let mut expected = [[0; N]; 7];
     for round in 0..3_u8 {
         for index in [3, 0, 6, 4, 1, 5, 2] {
-            let value = std::array::from_fn(|byte| (byte + index * 31) as u8 ^ round);
+            let value = std::array::from_fn(|byte| u8::try_from((byte + index * 31) % 256).unwrap() ^ round);
             expected[index] = value;
             array.set(index, value).unwrap();
             assert_eq!(array.get(index).unwrap(), value);
@@ -152,6 +154,11 @@ fn whoever_has_the_guard_is_alone_and_the_others_time_out() {
     assert_eq!(array.get(0).unwrap(), 1);
 }
 
+/// Keeps what it has for good.
+fn leak<T>(value: T) {
+    let _never_dropped = std::mem::ManuallyDrop::new(value);
+}
+
 /// A thread that ends with a guard.
 fn die_with_a_guard(array: &Array<i32>, of: impl FnOnce(&Array<i32>) + Send) {
     thread::scope(|scope| scope.spawn(|| of(array)).join().unwrap());
@@ -163,14 +170,14 @@ fn only_a_death_after_writing_is_told_of() {
     die_with_a_guard(&array, |array| {
         let guard = array.lock().unwrap();
         assert_eq!(guard[0], 1);
-        std::mem::forget(guard);
+        leak(guard);
     });
     assert_eq!(array.get(0).unwrap(), 1, "nothing can be half done");
 
     let write = |array: &Array<i32>| {
         let mut guard = array.lock().unwrap();
         guard[0] = 7;
-        std::mem::forget(guard);
+        leak(guard);
     };
     die_with_a_guard(&array, write);
     for _ in 0..2 {
@@ -190,12 +197,12 @@ fn only_a_death_after_writing_is_told_of() {
 
     // A heir that dies before it has recovered, and one that dies after that.
     die_with_a_guard(&array, write);
-    die_with_a_guard(&array, |array| std::mem::forget(array.lock().unwrap_err()));
+    die_with_a_guard(&array, |array| leak(array.lock().unwrap_err()));
     die_with_a_guard(&array, |array| {
         let mut guard = array.lock().unwrap_err().into_guard().expect("taken, and told");
         guard.recover();
         guard[0] = 9;
-        std::mem::forget(guard);
+        leak(guard);
     });
     let guard = array.lock().unwrap_err().into_guard().expect("taken, and told");
     guard.recover();

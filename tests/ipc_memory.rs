@@ -1,6 +1,8 @@
 //! `ipc::SharedMemory` and `SharedBytes` in one process, and the cases of CPython's `_TestSharedMemory` that apply. What
 //! needs other processes is in `ipc_memory_processes.rs`.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
+
 use crewkit::ipc::{Connection, Lock, OutOfRange, RecvError, SealError, SharedBytes, SharedMemory, pipe};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,7 +26,7 @@ fn every_range_is_copied_and_nothing_beside_it() {
     for offset in 0..=LEN {
         for len in 0..=LEN - offset {
             number = number.wrapping_add(1);
-            let source: Vec<u8> = (0..len).map(|index| number ^ (index * 7) as u8).collect();
+            let source: Vec<u8> = (1..=u8::MAX).map(|index| number ^ index.wrapping_mul(7)).take(len).collect();
             memory.write_at(offset, &source).unwrap();
             expected[offset..offset + len].copy_from_slice(&source);
             assert_eq!(read(&memory, offset, len), source, "{len} from {offset}");
@@ -53,8 +55,8 @@ fn neighbours_in_one_word_are_written_by_two_at_once() {
         for (offset, len) in [(0, 3), (3, 5)] {
             let memory = &memory;
             scope.spawn(move || {
-                for round in 0..20_000_u32 {
-                    let bytes = vec![round as u8; len];
+                for round in (0..=u8::MAX).cycle().take(20_000) {
+                    let bytes = vec![round; len];
                     memory.write_at(offset, &bytes).unwrap();
                     assert_eq!(read(memory, offset, len), bytes, "overwritten by the neighbour");
                 }
@@ -75,7 +77,7 @@ fn an_aligned_word_is_never_torn() {
                 assert!(seen[8..].iter().all(|&byte| byte == seen[8]), "{seen:?}");
             }
         });
-        (0..50_000_u32).for_each(|round| memory.write_at(8, &[round as u8; 16]).unwrap());
+        (0..=u8::MAX).cycle().take(50_000).for_each(|round| memory.write_at(8, &[round; 16]).unwrap());
         over.store(true, Relaxed);
         reader.join().unwrap();
     });
