@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use alone::{Child, fork, open_fds, peer};
-use crewkit::ipc::{Array, Connection, LockError, SealError, SharedBytes, SharedMemory, pipe};
+use crewkit::ipc::{
+    Array, Connection, ListError, LockError, SealError, ShareableList, SharedBytes, SharedMemory, pipe,
+};
 use crewkit::process::{Builder, Process, StartMethod};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -40,6 +42,11 @@ fn main() -> ExitCode {
     ])
 }
 
+/// Keeps what it has for good.
+fn leak<T>(value: T) {
+    let _never_dropped = std::mem::ManuallyDrop::new(value);
+}
+
 /// A child that has an object and does something with it, and has done so when this returns. It lives until it is killed.
 struct Holder<T> {
     child: Child,
@@ -64,7 +71,7 @@ fn a_killed_writer_is_told_of_and_a_killed_reader_is_not() {
         let reader = holder(&array, |array: &Array<u32>| {
             let guard = array.lock().unwrap();
             assert_eq!(guard[0], 1);
-            std::mem::forget(guard);
+            leak(guard);
         });
         assert!(array.get_timeout(0, BRIEFLY).is_err_and(|error| error.is_timeout()));
         reader.child.kill();
@@ -73,7 +80,7 @@ fn a_killed_writer_is_told_of_and_a_killed_reader_is_not() {
         let writer = holder(&array, |array: &Array<u32>| {
             let mut guard = array.lock().unwrap();
             guard[1] = 9;
-            std::mem::forget(guard);
+            leak(guard);
         });
         writer.child.kill();
         assert!(matches!(array.get_timeout(0, SOON), Err(LockError::OwnerDied(()))));
@@ -90,7 +97,7 @@ fn a_stopped_holder_holds_up_nobody_beyond_the_timeout() {
     let holder = holder(&array, |array: &Array<u32>| {
         let mut guard = array.lock().unwrap();
         guard[0] = 2;
-        std::mem::forget(guard);
+        leak(guard);
     });
     kill(holder.child.pid(), Signal::SIGSTOP).unwrap();
     let status = waitpid(holder.child.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
@@ -104,7 +111,10 @@ fn a_stopped_holder_holds_up_nobody_beyond_the_timeout() {
 
 fn an_inherited_array_is_foreign() {
     let array = Array::new(&[1_u32]).unwrap();
+    let list = ShareableList::new([1]).unwrap();
     let child = fork(|| {
+        assert!(matches!(list.get(0), Err(LockError::ForeignProcess)));
+        assert!(matches!(list.set(0, 2), Err(ListError::Lock(LockError::ForeignProcess))));
         assert!(matches!(array.get(0), Err(LockError::ForeignProcess)));
         assert!(matches!(array.set(0, 2), Err(LockError::ForeignProcess)));
         assert!(matches!(array.lock(), Err(LockError::ForeignProcess)));
@@ -216,6 +226,7 @@ fn no_descriptor_or_mapping_leaks() {
         assert_eq!(array.get(4999).unwrap(), 7);
         // One that nobody receives.
         near.send(&array).unwrap();
+        drop(ShareableList::new([1, 2]).unwrap());
         let memory = SharedMemory::create(5000).unwrap();
         let busy = memory.clone().seal_read_only().unwrap_err();
         drop(memory);
@@ -233,7 +244,7 @@ fn without_descriptors_there_is_an_error() {
     assert!(refused.to_string().starts_with("creating a shared segment: "), "{refused}");
     let refused = SharedMemory::create(1).unwrap_err();
     assert!(refused.to_string().starts_with("creating shared memory: "), "{refused}");
-    assert!(SharedBytes::new(b"x").is_err());
+    assert!(SharedBytes::new(b"x").is_err() && ShareableList::new([1]).is_err());
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     assert!(Array::<u8>::zeroed(1).is_ok());
 }

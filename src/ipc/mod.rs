@@ -10,6 +10,7 @@
 //! | one thread of all processes at a time | [`Lock`]; [`RLock`], if it may take it again | `Lock`, `RLock` |
 //! | a number or struct that several processes change | [`Value`]; [`Counter`], for a whole number | `Value` |
 //! | many of them, as a slice under a lock | [`Array`] | `Array` |
+//! | a few numbers and texts | [`ShareableList`] | `ShareableList` |
 //! | bytes that several processes write, without a lock; or that nobody writes any more | [`SharedMemory`]; [`SharedBytes`] | `SharedMemory` |
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
@@ -25,12 +26,15 @@ mod exclusive;
 pub mod fd;
 mod half;
 mod handle;
+mod item;
+mod list;
 mod lock;
 mod lock_error;
 mod memory;
 pub(crate) mod parcel;
 mod rlock;
 mod shareable;
+mod turn;
 mod value;
 mod wait;
 pub(crate) mod wire;
@@ -41,6 +45,8 @@ pub use counter::Counter;
 pub use error::{RecvError, SendError};
 pub use fd::Fd;
 pub use half::{RecvHalf, SendHalf};
+pub use item::Item;
+pub use list::{ListError, ShareableList};
 pub use lock::{Lock, LockGuard};
 pub use lock_error::{LockError, NotOwner};
 pub use memory::{OutOfRange, SealError, SharedBytes, SharedMemory};

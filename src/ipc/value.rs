@@ -12,8 +12,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::handle::Handle;
+use super::turn::Turn;
 use super::{LockError, Shareable};
-use crate::shm::{Locked, Object, State, Twofold, Type};
+use crate::shm::{Locked, Object, Twofold, Type};
 use crate::sys::clock::Deadline;
 
 const KIND: u32 = 3;
@@ -142,25 +143,6 @@ impl<T: Shareable> Value<T> {
         object.guarded.write(object.rest(), value.as_bytes());
         drop(turn);
         Ok(result)
-    }
-}
-
-/// A writer's turn.
-struct Turn<'a>(&'a Words);
-
-impl<'a> Turn<'a> {
-    fn take(words: &'a Words, deadline: Deadline) -> Result<Self, LockError> {
-        if words.lock(deadline)? == State::Dirty {
-            words.recover();
-        }
-        Ok(Self(words))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let was_mine = self.0.unlock();
-        debug_assert!(was_mine, "taken by this thread, a moment ago");
     }
 }
 

@@ -21,6 +21,6 @@ mod twofold;
 
 pub(crate) use held::{Held, State};
 pub(crate) use journal::{Journal, Row};
-pub(crate) use object::{Layout, Locked, Object, Plain, Type};
+pub(crate) use object::{Layout, Locked, Object, Plain, Type, version};
 pub(crate) use segment::Segment;
 pub(crate) use twofold::Twofold;

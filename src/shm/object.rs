@@ -30,7 +30,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Held, Segment};
+use super::{Held, Segment, Twofold};
 use crate::sys::elf::Image;
 use crate::sys::random;
 
@@ -71,7 +71,7 @@ unsafe impl Words for () {}
 // SAFETY: an atomic.
 unsafe impl Words for AtomicU64 {}
 // SAFETY: an atomic.
-unsafe impl Words for super::Twofold {}
+unsafe impl Words for Twofold {}
 // SAFETY: atomics, on lines of their own.
 unsafe impl Words for super::ring::Words {}
 // SAFETY: two atomics, in C's order.
@@ -219,6 +219,13 @@ impl<T: Layout> Object<T> {
     pub(crate) fn rest(&self) -> &[AtomicU64] {
         &self.segment.words()[Self::REST / size_of::<u64>()..]
     }
+}
+
+/// A word behind an object's value, as the version of something that lies there in two copies.
+pub(crate) fn version(word: &AtomicU64) -> &Twofold {
+    const { assert!(size_of::<Twofold>() == size_of::<AtomicU64>(), "a version is one word") };
+    // SAFETY: a `Twofold` is one such word and nothing else, in C's order.
+    unsafe { &*std::ptr::from_ref(word).cast::<Twofold>() }
 }
 
 impl<T: Layout> Deref for Object<T> {

@@ -1,6 +1,6 @@
 //! Elements in shared memory: a process that changes them is killed.
 
-use crewkit::ipc::{Array, LockError};
+use crewkit::ipc::{Array, Item, LockError, ShareableList};
 
 use crate::points::{HANG, Outcome, Stage, When, given, traced};
 
@@ -57,6 +57,26 @@ pub(crate) fn writing_through_a_guard(_: When) -> Stage {
         let code = given(&array, |array: Array<Element>| i32::from(array.lock_timeout(HANG).is_err()));
         assert_eq!(code.exit_code(), 0, "in order, for a process that knows nothing of the death");
         outcome
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+/// The victim replaces a text by bytes of another length. Survivors find one or the other, and can replace it themselves.
+pub(crate) fn replacing_an_item(_: When) -> Stage {
+    let list = ShareableList::new(["a text of old", "its neighbour"]).unwrap();
+    let victim = traced(&list, |list: ShareableList| move || list.set(0, &b"bytes"[..]).unwrap());
+    let judge = move || {
+        let seen = list.get(0).unwrap();
+        let code = given(&list, |list: ShareableList| {
+            list.set_timeout(0, 7, HANG).unwrap();
+            i32::from(list.to_vec().unwrap() != [7.into(), Item::from("its neighbour")])
+        });
+        assert_eq!(code.exit_code(), 0);
+        if seen == Item::from("a text of old") {
+            return Outcome::Before;
+        }
+        assert_eq!(seen, Item::from(&b"bytes"[..]), "half an item");
+        Outcome::After
     };
     Stage { victim, judge: Box::new(judge) }
 }

@@ -20,7 +20,7 @@ mod points;
 
 use std::process::ExitCode;
 
-use arrays::{replacing_an_element, writing_through_a_guard};
+use arrays::{replacing_an_element, replacing_an_item, writing_through_a_guard};
 use crewkit::ipc::{Lock, RLock};
 use messages::{Large, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending, sending_an_end};
 use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         ("release_an_rlock_for_which_two_wait", || once_seen_always_seen(releasing_a_lock::<RLock>, When::Asleep)),
         ("replace_an_element_of_an_array", || once_seen_always_seen(replacing_an_element, When::Later)),
         ("write_through_the_guard_of_an_array", || once_seen_always_seen(writing_through_a_guard, When::Later)),
+        ("replace_an_item_of_a_list", || once_seen_always_seen(replacing_an_item, When::Later)),
         ("update_a_value", || once_seen_always_seen(updating_a_value, When::Later)),
     ])
 }
