@@ -342,7 +342,7 @@ pub(crate) mod foreign {
     use super::*;
     use std::mem;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
-    use std::sync::{Condvar, Mutex};
+    use std::sync::{Condvar, Mutex, MutexGuard};
     use std::thread;
     use std::time::Duration;
 
@@ -353,6 +353,7 @@ pub(crate) mod foreign {
         pub(crate) cancelled: AtomicBool,
         token: Mutex<bool>,
         woken: Condvar,
+        bed: Mutex<()>,
     }
 
     impl Park for Foreign {
@@ -368,6 +369,7 @@ pub(crate) mod foreign {
             let (mut token, _) = self.woken.wait_timeout_while(token, patience, asleep).unwrap();
             let was_called = mem::take(&mut *token);
             drop(token);
+            drop(self.bed.lock().unwrap());
             if self.cancelled.load(Ordering::SeqCst) && !thread::panicking() {
                 std::panic::resume_unwind(Box::new("cancelled"));
             }
@@ -385,6 +387,11 @@ pub(crate) mod foreign {
     }
 
     impl Foreign {
+        /// Keeps the task that sleeps here from going on, though it be woken, until the answer is dropped.
+        pub(crate) fn nap(&self) -> MutexGuard<'_, ()> {
+            self.bed.lock().unwrap()
+        }
+
         /// Makes the task that sleeps here unwind, now or when it sleeps next.
         pub(crate) fn cancel(&self) {
             let token = self.token.lock().unwrap();

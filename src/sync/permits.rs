@@ -19,8 +19,8 @@
 //!
 //! # Invariants, whenever `line` is free
 //!
-//! 1. `WAITERS` is set exactly if there is somebody to be rung, or somebody in line and not as many permits `coming` as
-//!    there can be (then whoever is on its way looks at the line itself).
+//! 1. `WAITERS` is set exactly if there is somebody to be rung, or a debt, or somebody in line and not as many permits
+//!    `coming` as there can be (then whoever is on its way looks at the line itself).
 //! 2. The first in line lacks permits: the balance is less than what it and those on their way need; or it waits behind a
 //!    debt, and that is for one who is on its way, or not paid. So permits never lie about while somebody who could have
 //!    them sleeps, and nobody else is called for a permit that somebody is on its way to.
@@ -78,7 +78,7 @@ mod line;
 
 use crate::primitive::{AtomicUsize, Calls, Latch, LatchGuard, const_on_the_machine};
 use crate::sys::clock::Deadline;
-use line::Line;
+use line::{Line, owed};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -273,7 +273,7 @@ impl Permits {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let count = excess.of(count, self.room(word, line.debt))?;
-            let next = take(give(word, count), (debt - line.debt).cast_signed());
+            let next = take(give(word, count), (debt - line.debt).cast_signed()) | owed(debt);
             match self.word.compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = now,

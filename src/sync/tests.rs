@@ -1,7 +1,7 @@
 //! What only the crate itself can see: that every wait here goes through the current parker, and that a wait which
 //! unwinds gives up its place.
 
-use super::{Condition, Event, Lock, NotOwner, RLock, Semaphore};
+use super::{BoundedSemaphore, Condition, Event, Lock, NotOwner, OverReleased, RLock, Semaphore};
 use crate::primitive::Identity;
 use crate::primitive::foreign::{Foreign, blocks_here, install, is_cancelled};
 use std::sync::Arc;
@@ -134,4 +134,39 @@ fn a_cancelled_waiter_hands_its_notification_to_the_next() {
         next.join().unwrap();
     });
     assert!(!lock.is_locked());
+}
+
+#[test]
+fn a_bounded_semaphore_knows_its_permits_also_while_some_are_kept_for_one_who_left() {
+    let semaphore = BoundedSemaphore::new(5);
+    semaphore.acquire_many(5).forget();
+    let [small, large] = [(); 2].map(|()| Arc::new(Foreign::default()));
+    thread::scope(|scope| {
+        let semaphore = &semaphore;
+        let in_line = |parker: &Arc<Foreign>, count| {
+            let own = Arc::clone(parker);
+            let waiter = scope.spawn(move || {
+                let _installed = install(own, Identity::new());
+                semaphore.acquire_many(count).forget();
+            });
+            parker.until_parked(1);
+            waiter
+        };
+        let (first, second) = (in_line(&small, 1), in_line(&large, 5));
+        // The first is called, and does not come yet.
+        let nap = small.nap();
+        semaphore.release(1).unwrap();
+        // The second has waited for so long that all is kept for it from now on; but it leaves.
+        thread::sleep(Duration::from_millis(5));
+        semaphore.release(1).unwrap();
+        large.cancel();
+        assert!(second.join().is_err());
+        // Three are out, or four, should the first have come.
+        assert_eq!(semaphore.release(5), Err(OverReleased));
+        drop(nap);
+        first.join().unwrap();
+    });
+    assert_eq!(semaphore.available(), 1);
+    semaphore.release(4).unwrap();
+    assert_eq!((semaphore.available(), semaphore.release(1)), (5, Err(OverReleased)));
 }

@@ -128,7 +128,7 @@ impl Permits {
             // Whoever the debt was made for has left.
             self.owe(&mut line, 0);
         }
-        if line.waiters.is_empty() || self.flag(&line) == 0 {
+        if line.debt == 0 && (line.waiters.is_empty() || self.flag(&line) == 0) {
             self.word.fetch_and(!WAITERS, Ordering::Relaxed);
         }
         calls
@@ -143,14 +143,14 @@ impl Permits {
     fn owe(&self, line: &mut Line, debt: usize) {
         let more = debt.cast_signed() - line.debt.cast_signed();
         if more != 0 {
-            self.update(Ordering::Relaxed, |word| take(word, more));
+            self.update(Ordering::Relaxed, |word| take(word, more) | owed(debt));
             line.debt = debt;
         }
     }
 
     /// What the word says about somebody in line.
     fn flag(&self, line: &Line) -> usize {
-        if line.coming < self.limit { WAITERS } else { 0 }
+        if line.coming < self.limit { WAITERS } else { owed(line.debt) }
     }
 
     /// Calls those who were dismissed elsewhere, and rings them at the next release; answers them if no permit is out, so
@@ -169,6 +169,11 @@ impl Permits {
         line.to_ring.append(dismissed.call());
         Dismissed::default()
     }
+}
+
+/// What the word says about a debt: who gives permits back and asks for the limit is to know of those that it hides.
+pub(super) const fn owed(debt: usize) -> usize {
+    if debt > 0 { WAITERS } else { 0 }
 }
 
 /// Waits for more permits than there can ever be, in nobody's way.
