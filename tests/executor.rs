@@ -30,6 +30,13 @@ fn slow(n: u64) -> u64 {
     n
 }
 
+/// Takes so long that two workers are not through hundreds of these before the caller has its turn, however busy the
+/// machine; most of them are never begun.
+fn slower(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(50));
+    n
+}
+
 /// What every pool of two workers does.
 fn conforms<E: Executor>(make: impl Fn() -> E) {
     calls(&make());
@@ -102,13 +109,13 @@ fn lazily(pool: &impl Executor) {
 }
 
 fn cancels(pool: &impl Executor) {
-    let tasks: Vec<Task<u64>> = (0..500).map(|n| pool.submit(slow, n)).collect();
+    let tasks: Vec<Task<u64>> = (0..500).map(|n| pool.submit(slower, n)).collect();
     let cancelled: Vec<bool> = tasks.iter().rev().map(Task::cancel).collect();
     assert!(cancelled.contains(&true), "none of 500 was still waiting");
     for (n, (task, was_cancelled)) in (0..).zip(tasks.into_iter().zip(cancelled.into_iter().rev())) {
         assert_eq!(task.get(), if was_cancelled { Err(TaskError::Cancelled) } else { Ok(n) });
     }
-    let map = pool.map_async(slow, 0..500);
+    let map = pool.map_async(slower, 0..500);
     map.cancel();
     let error = map.get().unwrap_err();
     assert_eq!((error.error, error.results.len()), (TaskError::Cancelled, 500));
@@ -129,7 +136,7 @@ fn closes(pool: &impl Executor) {
 }
 
 fn terminates(pool: &impl Executor) {
-    let tasks: Vec<Task<u64>> = (0..200).map(|n| pool.submit(slow, n)).collect();
+    let tasks: Vec<Task<u64>> = (0..200).map(|n| pool.submit(slower, n)).collect();
     pool.terminate();
     pool.join();
     let mut refused = 0;

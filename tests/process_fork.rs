@@ -148,9 +148,13 @@ fn a_forked_process_starts_its_own_and_leaves_its_parents_alone() {
         while running.is_alive() {
             std::thread::yield_now();
         }
-        let began = Instant::now();
-        Process::fork(|| assert_eq!(running.exit(), None)).expect("a fork").join().expect("a result");
-        assert!(began.elapsed() < Duration::from_millis(900), "it waited for news that are not for it");
+        // A busy machine may take long over one of them.
+        let is_quick = || {
+            let began = Instant::now();
+            Process::fork(|| assert_eq!(running.exit(), None)).expect("a fork").join().expect("a result");
+            began.elapsed() < Duration::from_millis(900)
+        };
+        assert!((0..5).any(|_| is_quick()), "it waited for news that are not for it");
         assert!(matches!(running.join(), Err(ProcessError::Killed { signal: 9, .. })));
     });
 }
