@@ -83,8 +83,7 @@ impl fmt::Debug for Semaphore {
 /// A semaphore that never has more permits than at the beginning: Python's `threading.BoundedSemaphore`.
 ///
 /// The same as [`Semaphore`] in all else, and who waits for more permits than there can ever be stands in nobody's way. Use
-/// it where each release answers an acquire, so that a release too many, which
-/// is a mistake then, does not pass unseen.
+/// it where each release answers an acquire, so that a release too many, which is a mistake then, does not pass unseen.
 ///
 /// ```
 /// use crewkit::sync::{BoundedSemaphore, OverReleased};

@@ -1,9 +1,10 @@
 //! Starts threads and waits until they sleep, so that tests need no pauses of their own. A test that hangs ends its
-//! whole program: a failed assertion could leave threads blocked for which its scope would wait for ever.
+//! whole program: a failed assertion could leave threads blocked for which its scope would wait for ever. It counts as
+//! hung when no test has started a thread here for a while: all tests together may take long on a busy machine.
 
 use std::fs;
 use std::process;
-use std::sync::{Once, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,7 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     body: impl FnOnce() -> T + Send + 'scope,
 ) -> Watched<'scope, T> {
-    static WATCHDOG: Once = Once::new();
-    WATCHDOG.call_once(|| {
-        thread::spawn(|| {
-            thread::sleep(PATIENCE * 2);
-            eprintln!("a test of this program hangs");
-            process::exit(101);
-        });
-    });
+    keep_the_watchdog_calm();
     let (send, receive) = mpsc::channel();
     let handle = scope.spawn(move || {
         let task = fs::read_link("/proc/thread-self").expect("/proc tells a thread its own number");
@@ -39,6 +33,25 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     });
     let task = receive.recv().expect("the thread sends before anything else");
     Watched { handle, stat: format!("/proc/{}/stat", task.display()) }
+}
+
+/// The program ends unless this is called again soon enough.
+fn keep_the_watchdog_calm() {
+    static CALL: Mutex<Option<Instant>> = Mutex::new(None);
+    let call = || CALL.lock().unwrap_or_else(PoisonError::into_inner);
+    if call().replace(Instant::now()).is_some() {
+        return;
+    }
+    thread::spawn(move || {
+        loop {
+            let left = call().map_or(Duration::ZERO, |last| (PATIENCE * 2).saturating_sub(last.elapsed()));
+            if left.is_zero() {
+                eprintln!("a test of this program hangs");
+                process::exit(101);
+            }
+            thread::sleep(left);
+        }
+    });
 }
 
 impl<T> Watched<'_, T> {
