@@ -30,7 +30,8 @@
 //! | a hole that sinks no further than need be | 38 | 38 | two comparisons a level: worse, if they are a user's |
 //! | **a hole, a branch for each of less, equal, greater** | 28 | 36 | the next level is begun before this one is compared |
 //!
-//! What is left above std's is the ticket: twice the bytes, and a second comparison where items are equal.
+//! What is left above std's is the ticket: twice the bytes, and a second comparison where items are equal. No system call
+//! is made by a queue that one thread uses, and 99 % of its samples are in `put` and `get`.
 
 use super::hole::{Adding, put_back, take_first};
 use super::store::Store;

@@ -48,7 +48,12 @@
 //! that addition in its place whole runs of the benches gave 0.95 and 1.02.
 //!
 //! Apart, a round trip is two wake-ups from one processor to another, 5 to 15 µs each in the virtual machine measured, and
-//! exactly two switches, for either library: 0.93 to 1.00 (0.95 and 0.99 in whole runs), which is less than one of them differs from itself.
+//! exactly two switches, for either library: 0.93 to 1.00 (0.95 and 0.99 in whole runs), which is less than one of them
+//! differs from itself.
+//!
+//! A round trip makes 4.0 futex calls apart, and 2.2 on one core, where who is woken runs at once and its answer finds nobody
+//! asleep. 79 % of the samples are in the kernel, on one core 11 % in its entry and 10 % here, apart 4 % and 17 %, in no
+//! function more than 3 %.
 
 #![expect(unsafe_code, reason = "a notifier is not told the lock that the waiters borrow")]
 

@@ -22,8 +22,11 @@
 //! A `set` and the `wait` that it ends, and a `clear`, are five locked operations around the two system calls that the bare
 //! futex needs too: on one core that is 0.97 to 1.02 of its speed. Before, when a waiter took the mutex again to learn that
 //! it had been called, and parkers were counted, it was seventeen, and 0.94. Apart, two wake-ups from one processor to
-//! another take 5 to 15 µs each and vary by more than all else costs: 0.85 to 0.93 (0.90 in two whole runs), as a bare futex that is set before its
-//! waiter sleeps now and then saves a whole switch.
+//! another take 5 to 15 µs each and vary by more than all else costs: 0.85 to 0.93 (0.90 in two whole runs), as a bare futex
+//! that is set before its waiter sleeps now and then saves a whole switch. 84 % of the samples are in the kernel there, 4 %
+//! in its entry and 12 % here, in no function more than 2 %; one core: 80, 11 and 9 %. A round trip makes 4.0 futex calls
+//! and 2.0 switches apart (2.3 and 2.0 on one core, where who is woken runs at once and its answer finds nobody asleep),
+//! which is the least for two threads that sleep. Other designs have nothing to win but a part of those 12 %.
 //!
 //! A `set` cannot slip past a waiter: `WAITERS` is set in the compare-and-swap that finds `SET` off. Orderings: `set`
 //! releases, also when the event was set already, and every end of a `wait` acquires, in the word or through the mutex.

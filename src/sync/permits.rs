@@ -72,7 +72,11 @@
 //! long, by where the memory of each lay, and with `swap` in its place between 0.91 and 1.16 times: that is not to be had
 //! here as it would wipe out debts. The word stands beside the value since a second cache line cost 1.5 ns.
 //!
-//! The kernel has little part in it: 4 threads with 2 permits made 51 futex calls in about six million operations.
+//! The benches called some of the locks and inlined others, by where the few lines around them lay; with all inlined a lock
+//! alone reaches 0.93 to 0.98 of std's speed.
+//!
+//! The kernel has little part in it: 4 threads with 2 permits made 51 futex calls in about six million operations, and a
+//! lock alone makes none; all of its samples are at the two locked instructions.
 
 mod line;
 
