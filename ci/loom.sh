@@ -14,6 +14,6 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 test $# -gt 0 || set -- --tests
 cargo test --release "$@" -- --nocapture 2>&1 | tee "$log"
-awk '/^model .* executions, / { models++; for (i = 2; i < NF; i++) if ($(i + 1) == "executions,") total += $i }
-    /^model .*, stopped$/ { stopped++ }
+awk '/model .* executions, / { models++; for (i = 2; i < NF; i++) if ($(i + 1) == "executions,") total += $i }
+    /model .*, stopped$/ { stopped++ }
     END { printf "loom: %d models, %d executions; %d models stopped before the end\n", models, total, stopped; exit models == 0 }' "$log"

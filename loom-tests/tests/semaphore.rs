@@ -219,13 +219,12 @@ fn of_two_releases_too_many_one_is_refused() {
 
 #[test]
 fn a_release_too_many_is_refused_with_a_waiter_in_line_too() {
-    explore("bounded semaphore: held × acquire_timeout × release(2)", || {
-        let semaphore = Arc::new(BoundedSemaphore::default());
-        let held = semaphore.acquire();
-        let waiter = spawn(&semaphore, |semaphore| drop(semaphore.acquire_timeout(SOON)));
-        assert_eq!(semaphore.release(2), Err(OverReleased));
-        drop(held);
-        waiter.join().unwrap();
-        assert_eq!(semaphore.available(), 1);
+    explore("bounded semaphore: acquire_many(2) of one left × (release(2), release(1))", || {
+        let semaphore = Arc::new(BoundedSemaphore::new(2));
+        semaphore.acquire().forget();
+        let releaser = spawn(&semaphore, |semaphore| [semaphore.release(2), semaphore.release(1)]);
+        drop(semaphore.acquire_many(2));
+        assert_eq!(releaser.join().unwrap(), [Err(OverReleased), Ok(())]);
+        assert_eq!(semaphore.available(), 2);
     });
 }
