@@ -58,6 +58,13 @@ pub fn explore_large(name: &str, body: impl Fn() + Send + Sync + 'static) {
     }
 }
 
+/// Explores `body` with two preemptions at most, whatever the environment says: for models of three threads that are
+/// explored once more for each step at which one of them may die.
+#[cfg(crewkit_loom)]
+pub fn explore_deaths(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    check(name, "two preemptions", Some(2), body);
+}
+
 /// Explores `body` without a bound on preemptions, whatever the environment says: for small models.
 pub fn exhaust(name: &str, body: impl Fn() + Send + Sync + 'static) {
     #[cfg(not(crewkit_loom))]

@@ -1,8 +1,12 @@
 //! Processes that die in a model: threads that stop for good before one of their steps.
 //!
-//! A step is an operation on an atomic or a [`Memory`] of this module, or on a [`Robust`]. [`dies_before`] runs a body and ends it before
-//! its n-th step; what the kernel does for a dead process, it does too: the mutexes that it held say so to the next. So a
-//! protocol is explored for each n, until the body lives through it.
+//! A step is an operation on an atomic or a [`Memory`] of this module, on a [`Robust`], or on a [`SharedFutex`]. [`dies_before`] runs a
+//! body and ends it before its n-th step; what the kernel does for a dead process is called burying: the mutexes that it
+//! held say so to the next, others see that its [`Life`] is over, and sleepers look around. So a protocol is explored for
+//! each n, until the body lives through it.
+//!
+//! There is no clock. That nobody sleeps on a [`SharedFutex`] for longer than a slice is there for the sake of deaths, so
+//! in a model a slice ends when somebody has died, and not otherwise.
 
 use loom::sync::{Condvar, Mutex};
 use std::cell::Cell;
@@ -13,6 +17,13 @@ use std::sync::atomic::Ordering;
 loom::thread_local! {
     static STEPS: Cell<Option<usize>> = Cell::new(None);
     static ME: Cell<usize> = Cell::new(0);
+    static IS_DEAD: Cell<bool> = Cell::new(false);
+    static DEATHS_SEEN: Cell<usize> = Cell::new(0);
+}
+
+loom::lazy_static! {
+    /// A bit for each number that has died.
+    static ref DEATHS: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
 }
 
 /// What unwinds the dead.
@@ -23,6 +34,7 @@ fn step() {
     STEPS.with(|steps| match steps.get() {
         Some(0) => {
             steps.set(None);
+            IS_DEAD.with(|dead| dead.set(true));
             resume_unwind(Box::new(Dead));
         }
         Some(left) => steps.set(Some(left - 1)),
@@ -35,6 +47,7 @@ pub fn dies_before(number: usize, body: impl FnOnce()) -> bool {
     STEPS.with(|steps| steps.set(Some(number)));
     let result = catch_unwind(AssertUnwindSafe(body));
     STEPS.with(|steps| steps.set(None));
+    IS_DEAD.with(|dead| dead.set(false));
     match result {
         Ok(()) => false,
         Err(dead) if dead.is::<Dead>() => true,
@@ -51,6 +64,16 @@ pub fn i_am(number: usize) {
 pub fn fence(order: Ordering) {
     step();
     loom::sync::atomic::fence(order);
+}
+
+/// The same: that it comes behind a read-modify-write helps on some machines only.
+pub fn fence_after_exchange() {
+    fence(Ordering::SeqCst);
+}
+
+/// A model without deadlines.
+pub fn has_passed<D>(_: D) -> bool {
+    false
 }
 
 macro_rules! atomics {
@@ -81,6 +104,42 @@ macro_rules! atomics {
             pub fn store(&self, value: $value, order: Ordering) {
                 step();
                 self.0.store(value, order);
+            }
+
+            /// A step.
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                step();
+                self.0.swap(value, order)
+            }
+
+            /// A step.
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                step();
+                self.0.compare_exchange(current, new, success, failure)
+            }
+
+            /// A step.
+            pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                step();
+                self.0.fetch_add(value, order)
+            }
+
+            /// A step.
+            pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                step();
+                self.0.fetch_sub(value, order)
+            }
+
+            /// A step.
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                step();
+                self.0.fetch_and(value, order)
             }
         }
     )* };
@@ -187,6 +246,10 @@ impl Robust {
     ///
     /// If the mutex is not consistent: it would be of no use to anybody any more.
     pub fn unlock(&self) -> bool {
+        if IS_DEAD.with(Cell::get) {
+            // What unwinds is not there any more.
+            return true;
+        }
         step();
         let mut state = self.state();
         if state.holder != ME.with(Cell::get) {
@@ -225,4 +288,95 @@ impl State {
         self.is_consistent = !self.owner_died;
         if std::mem::take(&mut self.owner_died) { Got::OwnerDied } else { Got::Clean }
     }
+}
+
+/// A process, by the number of its thread in the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    pid: u32,
+    start: u64,
+}
+
+impl Life {
+    /// Of the thread with a number.
+    pub fn of(number: usize) -> Self {
+        Self { pid: number as u32, start: number as u64 + 100 }
+    }
+
+    /// What the two below said.
+    pub fn from_parts(pid: u32, start: u64) -> Self {
+        Self { pid, start }
+    }
+
+    /// Not zero.
+    pub fn pid(self) -> u32 {
+        self.pid
+    }
+
+    /// A number that goes with the other.
+    pub fn start(self) -> u64 {
+        self.start
+    }
+
+    /// Whether it was buried.
+    pub fn is_over(self) -> bool {
+        assert_eq!(self.start, u64::from(self.pid) + 100, "half of one life and half of another");
+        DEATHS.load(Ordering::SeqCst) & (1 << self.pid) != 0
+    }
+}
+
+/// The kernel's part of a word that is slept on.
+#[derive(Debug)]
+pub struct SharedFutex {
+    /// The word.
+    pub word: AtomicU32,
+    sleepers: Mutex<u32>,
+    awake: Condvar,
+}
+
+impl SharedFutex {
+    /// A word that nobody sleeps on.
+    pub fn new(word: u32) -> Self {
+        Self { word: AtomicU32::new(word), sleepers: Mutex::new(0), awake: Condvar::new() }
+    }
+
+    fn sleepers(&self) -> loom::sync::MutexGuard<'_, u32> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps while the word is `expected`, until it is woken or somebody dies.
+    pub fn wait<D>(&self, expected: u32, _: D) {
+        step();
+        let mut sleepers = self.sleepers();
+        let deaths = DEATHS.load(Ordering::SeqCst);
+        let is_news = DEATHS_SEEN.with(|seen| seen.replace(deaths)) != deaths;
+        if self.word.0.load(Ordering::SeqCst) == expected && !is_news {
+            *sleepers += 1;
+            drop(self.awake.wait(sleepers));
+        }
+    }
+
+    /// Wakes `count` sleepers at most; how many there were.
+    pub fn wake(&self, count: u32) -> u32 {
+        step();
+        let mut sleepers = self.sleepers();
+        let woken = count.min(*sleepers);
+        *sleepers -= woken;
+        (0..woken).for_each(|_| self.awake.notify_one());
+        woken
+    }
+
+    /// A slice of time is over for all who sleep.
+    fn look_around(&self) {
+        let mut sleepers = self.sleepers();
+        *sleepers = 0;
+        self.awake.notify_all();
+    }
+}
+
+/// The kernel's part after the death of this thread of the model.
+pub fn bury_me(mutexes: &[&Robust], words: &[&SharedFutex]) {
+    mutexes.iter().for_each(|mutex| mutex.bury_me());
+    DEATHS.fetch_or(1 << ME.with(Cell::get), Ordering::SeqCst);
+    words.iter().for_each(|word| word.look_around());
 }

@@ -44,7 +44,7 @@ const STEPS: usize = 6;
 fn whoever_dies_at_any_step_two_others_get_the_lock_and_one_at_most_is_told() {
     for last in 0..=STEPS {
         explore(&format!("held: (take, release) until step {last} × take × take"), move || {
-            let lock = Arc::new(Held::new());
+            let lock = Arc::new(Held::new(()));
             let others: Vec<_> = (2..4)
                 .map(|me| {
                     let lock = Arc::clone(&lock);
@@ -80,7 +80,7 @@ const STEPS_OF_AN_HEIR: usize = 10;
 fn an_heir_that_dies_at_any_step_leaves_a_lock_that_can_be_had() {
     for last in 0..=STEPS_OF_AN_HEIR {
         explore(&format!("held: (death, heir until step {last}) × take"), move || {
-            let lock = Arc::new(Held::new());
+            let lock = Arc::new(Held::new(()));
             i_am(1);
             assert_eq!(lock.lock(Deadline).unwrap(), State::Clean);
             lock.mutex.bury_me();

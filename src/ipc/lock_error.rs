@@ -80,7 +80,8 @@ impl<G> LockError<G> {
         self.map(drop)
     }
 
-    fn map<H>(self, f: impl FnOnce(G) -> H) -> LockError<H> {
+    /// The same with another guard.
+    pub(super) fn map<H>(self, f: impl FnOnce(G) -> H) -> LockError<H> {
         match self {
             Self::OwnerDied(guard) => LockError::OwnerDied(f(guard)),
             Self::Timeout => LockError::Timeout,

@@ -8,6 +8,10 @@
 //! | to do so on two threads | [`SendHalf`], [`RecvHalf`] by [`Connection::split`] | |
 //! | a file or socket inside a message | [`Fd`], or `#[serde(with = "crewkit::ipc::fd")]` | |
 //! | one thread of all processes at a time | [`Lock`]; [`RLock`], if it may take it again | `Lock`, `RLock` |
+//! | at most n at a time | [`Semaphore`]; [`BoundedSemaphore`], to notice a release too many | `Semaphore`, `BoundedSemaphore` |
+//! | to wait until something has happened | [`Event`] | `Event` |
+//! | to wait, under a lock, until something has changed | [`Condition`] | `Condition` |
+//! | to go on when all are here | [`Barrier`] | `Barrier` |
 //! | a number or struct that several processes change | [`Value`]; [`Counter`], for a whole number | `Value` |
 //! | many of them, as a slice under a lock | [`Array`] | `Array` |
 //! | a few numbers and texts | [`ShareableList`] | `ShareableList` |
@@ -17,11 +21,14 @@
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
 
 mod array;
+mod barrier;
+mod condition;
 mod connection;
 mod counter;
 mod direction;
 mod endpoint;
 mod error;
+mod event;
 mod exclusive;
 pub mod fd;
 mod half;
@@ -31,8 +38,11 @@ mod list;
 mod lock;
 mod lock_error;
 mod memory;
+mod member;
 pub(crate) mod parcel;
+mod permit;
 mod rlock;
+mod semaphore;
 mod shareable;
 mod turn;
 mod value;
@@ -40,9 +50,12 @@ mod wait;
 pub(crate) mod wire;
 
 pub use array::{Array, ArrayGuard};
+pub use barrier::{Barrier, BarrierError};
+pub use condition::Condition;
 pub use connection::{Connection, pipe};
 pub use counter::Counter;
 pub use error::{RecvError, SendError};
+pub use event::Event;
 pub use fd::Fd;
 pub use half::{RecvHalf, SendHalf};
 pub use item::Item;
@@ -50,7 +63,9 @@ pub use list::{ListError, ShareableList};
 pub use lock::{Lock, LockGuard};
 pub use lock_error::{LockError, NotOwner};
 pub use memory::{OutOfRange, SealError, SharedBytes, SharedMemory};
+pub use permit::{OwnedPermit, Permit, ReleaseError};
 pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Semaphore};
 pub use shareable::Shareable;
 pub use value::Value;
 pub use wait::wait;

@@ -48,7 +48,10 @@ pub(crate) use park::foreign;
 pub(crate) use park::{Parker, current};
 pub(crate) use platform::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, UnsafeCell, has_passed};
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
-pub(crate) use platform::{Got, Refused, Robust, fence, fence_all_processes, half_fence, is_fenced_by_others};
+pub(crate) use platform::{
+    Got, Life, Refused, Robust, SharedFutex, fence, fence_after_exchange, fence_all_processes, half_fence,
+    is_fenced_by_others,
+};
 #[cfg(crewkit_loom)]
 pub(crate) use platform::{Latch, LatchGuard};
 pub(crate) use spin::Spin;

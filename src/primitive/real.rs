@@ -4,7 +4,11 @@ use super::identity::Identity;
 use crate::sys::{clock::Deadline, futex};
 use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
+#[cfg(feature = "processes")]
+use std::time::Duration;
 
+#[cfg(feature = "processes")]
+pub(crate) use crate::sys::life::Life;
 pub(crate) use crate::sys::membarrier::fence_all_threads;
 #[cfg(feature = "processes")]
 pub(crate) use crate::sys::membarrier::{agree_to_fences as is_fenced_by_others, fence_all_processes};
@@ -85,4 +89,43 @@ impl Futex {
     pub(crate) fn wake_one(&self) {
         futex::wake_one(&self.word);
     }
+}
+
+/// A word in shared memory that threads of several processes can sleep on.
+#[cfg(feature = "processes")]
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct SharedFutex {
+    /// The word.
+    pub(crate) word: AtomicU32,
+}
+
+#[cfg(feature = "processes")]
+impl SharedFutex {
+    /// No sleep is longer. A waker may die between its store and its wake, and whoever is waited for without a word: so
+    /// who sleeps looks around from time to time.
+    const SLICE: Duration = Duration::from_millis(50);
+
+    /// Sleeps while the word is `expected`, until `deadline` and for a slice of time at most; may return at any time.
+    pub(crate) fn wait(&self, expected: u32, deadline: Deadline) {
+        let slice = deadline.remaining().map_or(Self::SLICE, |left| left.min(Self::SLICE));
+        futex::wait_shared(&self.word, expected, Deadline::after(slice));
+    }
+
+    /// How many sleep on it, in all processes; the kernel's answer, so the dead do not count.
+    pub(crate) fn sleepers(&self) -> usize {
+        futex::sleepers_shared(&self.word)
+    }
+
+    /// Wakes `count` sleepers at most; how many there were.
+    pub(crate) fn wake(&self, count: u32) -> u32 {
+        futex::wake_shared(&self.word, count)
+    }
+}
+
+/// A fence behind a read-modify-write: on x86 that has been one already.
+#[cfg(feature = "processes")]
+#[inline]
+pub(crate) fn fence_after_exchange() {
+    if cfg!(target_arch = "x86_64") { compiler_fence(Ordering::SeqCst) } else { fence(Ordering::SeqCst) }
 }

@@ -45,10 +45,10 @@ pub(crate) enum State {
 }
 
 #[cfg(crewkit_loom)]
-impl Held {
+impl<T> Held<T> {
     /// What zeroes and a made mutex are in shared memory.
-    pub(crate) fn new() -> Self {
-        Self { mutex: Robust::default(), dirty: AtomicU32::new(0), depth: AtomicU32::new(0), guarded: () }
+    pub(crate) fn new(guarded: T) -> Self {
+        Self { mutex: Robust::default(), dirty: AtomicU32::new(0), depth: AtomicU32::new(0), guarded }
     }
 }
 

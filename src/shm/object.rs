@@ -76,6 +76,14 @@ unsafe impl Words for Twofold {}
 unsafe impl Words for super::ring::Words {}
 // SAFETY: two atomics, in C's order.
 unsafe impl Words for super::Journal {}
+// SAFETY: an atomic.
+unsafe impl Words for super::Flag {}
+// SAFETY: atomics, and arrays of them; so below.
+unsafe impl Words for super::Permits {}
+// SAFETY: as above.
+unsafe impl Words for super::Trip {}
+// SAFETY: as above.
+unsafe impl Words for super::Waiters {}
 
 /// Words that need no lock in front of them, as objects of a kind.
 #[derive(Debug)]

@@ -24,6 +24,13 @@ impl Deadline {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// The same deadline, but not before `pause` is over.
+    #[cfg(feature = "processes")]
+    pub(crate) fn at_least(self, pause: Duration) -> Self {
+        let is_soon = self.remaining().is_some_and(|left| left < pause);
+        if is_soon { Self::after(pause) } else { self }
+    }
+
     /// Whether the deadline has passed.
     pub(crate) fn is_expired(self) -> bool {
         self.remaining() == Some(Duration::ZERO)

@@ -22,7 +22,6 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) {
 
 /// [`wait`], for a word that other processes change.
 #[cfg(feature = "processes")]
-#[cfg_attr(not(test), expect(dead_code, reason = "connections will sleep so"))]
 pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) {
     sleep(word, libc::FUTEX_WAIT, expected, deadline);
 }
@@ -32,6 +31,26 @@ fn sleep(word: &AtomicU32, operation: libc::c_int, expected: u32, deadline: Dead
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `word` and the timespec outlive the call, and FUTEX_WAIT only reads them.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, timeout) };
+}
+
+/// Wakes `count` threads at most that sleep in [`wait_shared`] on `word`; how many there were.
+#[cfg(feature = "processes")]
+pub(crate) fn wake_shared(word: &AtomicU32, count: u32) -> u32 {
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    // SAFETY: FUTEX_WAKE uses the address as a name only.
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+    u32::try_from(woken).unwrap_or(0)
+}
+
+/// How many threads sleep in [`wait_shared`] on `word`. None of them notices.
+#[cfg(feature = "processes")]
+pub(crate) fn sleepers_shared(word: &AtomicU32) -> usize {
+    let (wake_none, move_all) = (0, libc::c_long::from(i32::MAX));
+    // SAFETY: FUTEX_REQUEUE uses both addresses as names only. It answers how many it has moved, here to where they are.
+    let moved = unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_REQUEUE, wake_none, move_all, word.as_ptr())
+    };
+    usize::try_from(moved).unwrap_or(0)
 }
 
 /// Wakes one thread that sleeps in [`wait`] on `word`, if there is one.
@@ -55,6 +74,30 @@ fn wake(word: &AtomicU32, operation: libc::c_int) {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
+
+    #[cfg(feature = "processes")]
+    #[test]
+    fn sleepers_are_counted_and_sleep_on_until_they_are_woken() {
+        let word = AtomicU32::new(0);
+        let until = |count| {
+            let begin = Instant::now();
+            while sleepers_shared(&word) != count {
+                assert!(begin.elapsed() < Duration::from_secs(60), "{} sleep", sleepers_shared(&word));
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            let wait = || wait_shared(&word, 0, Deadline::after(Duration::from_secs(60)));
+            let sleepers = [scope.spawn(wait), scope.spawn(wait)];
+            until(2);
+            until(2);
+            assert_eq!(wake_shared(&word, 1), 1);
+            until(1);
+            assert_eq!(wake_shared(&word, u32::MAX), 1);
+            assert_eq!((sleepers_shared(&word), wake_shared(&word, 1)), (0, 0));
+            sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+        });
+    }
 
     #[test]
     fn a_word_that_differs_does_not_sleep() {

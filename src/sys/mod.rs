@@ -41,6 +41,7 @@ processes! {
     pub(crate) mod cpu;
     pub(crate) mod elf;
     pub(crate) mod epoll;
+    pub(crate) mod life;
     pub(crate) mod memory;
     pub(crate) mod poll;
     pub(crate) mod process;

@@ -17,6 +17,7 @@ mod arrays;
 mod messages;
 mod objects;
 mod points;
+mod waits;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,10 @@ use crewkit::ipc::{Lock, RLock};
 use messages::{Large, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending, sending_an_end};
 use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
 use points::{When, both, once_seen_always_seen, series};
+use waits::{
+    being_notified, giving_back_permits, making_a_trip, making_and_forgetting_permits, notifying, setting_an_event,
+    taking_permits, waiting_for_permits,
+};
 
 fn main() -> ExitCode {
     alone::main(&[
@@ -46,5 +51,18 @@ fn main() -> ExitCode {
         ("write_through_the_guard_of_an_array", || once_seen_always_seen(writing_through_a_guard, When::Later)),
         ("replace_an_item_of_a_list", || once_seen_always_seen(replacing_an_item, When::Later)),
         ("update_a_value", || once_seen_always_seen(updating_a_value, When::Later)),
+        ("take_and_give_back_permits", || once_seen_always_seen(taking_permits, When::Later)),
+        ("give_back_permits_for_which_two_wait", || once_seen_always_seen(giving_back_permits, When::Asleep)),
+        ("wait_for_permits", || {
+            // How often it looks depends on the clock, so only the ends of the series are certain; so below.
+            series(waiting_for_permits, When::Later);
+        }),
+        ("make_and_forget_permits", || once_seen_always_seen(making_and_forgetting_permits, When::Later)),
+        ("set_an_event_for_which_two_wait", || once_seen_always_seen(setting_an_event, When::Asleep)),
+        ("come_last_to_a_barrier_at_which_two_wait", || once_seen_always_seen(making_a_trip, When::Asleep)),
+        ("notify_two_who_wait", || once_seen_always_seen(notifying, When::Asleep)),
+        ("wait_for_a_condition", || {
+            series(being_notified, When::Later);
+        }),
     ])
 }

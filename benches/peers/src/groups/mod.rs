@@ -16,6 +16,7 @@ mod python;
 mod queue;
 mod round_robin;
 mod semaphore;
+mod shared;
 mod simple_queue;
 mod thread;
 mod thread_pool;
@@ -45,6 +46,7 @@ fn of_threads() -> Vec<Contest> {
         generator::contests(),
         round_robin::contests(),
         greenlet::contests(),
+        shared::contests(),
     ]
     .into_iter()
     .flatten()

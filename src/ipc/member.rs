@@ -1,0 +1,160 @@
+//! A handle whose process sits in the object's owner table (`shm::Roster`), from its first use on.
+//!
+//! The seat belongs to the mapping and goes with it, so clones of a handle share it. It is a process's: the child that
+//! [`Process::fork`](crate::process::Process::fork) makes of one finds another generation noted, and sits down itself.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::LockError;
+use super::handle::Handle;
+use crate::primitive::{Life, Refused};
+use crate::shm::{Layout, Object, Type};
+use crate::sys::clock::Deadline;
+use crate::sys::generation;
+
+/// What has seats.
+pub(super) trait Seats: Layout {
+    /// A seat for a process; `Ok(None)` when there is none left.
+    fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused>;
+
+    /// The seat is left; what its process still has in it, it keeps.
+    fn leave(&self, seat: usize, deadline: Deadline) -> Result<(), Refused>;
+
+    /// The PID namespace in which its seats' numbers mean something.
+    fn namespace(&self) -> &AtomicU64;
+}
+
+/// One process's access to an object, and its seat there.
+pub(super) struct Member<T: Seats>(Arc<Inner<T>>);
+
+struct Inner<T: Seats> {
+    handle: Handle<T>,
+    /// `| fork generation, 32 bits | seat, 32 bits |`, zero before somebody sat down: seat 0 is nobody's.
+    seat: AtomicU64,
+}
+
+/// Who calls, and where it sits.
+pub(super) struct Seated<'a, T: Seats> {
+    pub(super) object: &'a Object<T>,
+    pub(super) seat: usize,
+    pub(super) life: Life,
+}
+
+/// For what waits for nobody but who is inside the object for a few instructions, or was stopped there.
+pub(super) const AN_INSTANT: Duration = Duration::from_millis(10);
+
+impl<T: Seats> Member<T> {
+    /// A new object, which `begin` fills in.
+    pub(super) fn create(begin: impl FnOnce(&T)) -> io::Result<Self> {
+        Life::current()?;
+        let handle = Handle::<T>::create(Type::NONE, 0)?;
+        handle.peek().namespace().store(Life::namespace()?, Ordering::Relaxed);
+        begin(handle.peek());
+        Ok(Self::new(handle))
+    }
+
+    fn new(handle: Handle<T>) -> Self {
+        Self(Arc::new(Inner { handle, seat: AtomicU64::new(0) }))
+    }
+
+    /// The object, also where it is another process's: to look at.
+    pub(super) fn peek(&self) -> &Object<T> {
+        self.0.handle.peek()
+    }
+
+    /// The object, if this process may use it.
+    pub(super) fn usable(&self) -> Result<&Object<T>, LockError> {
+        Ok(self.0.handle.usable()?)
+    }
+
+    /// The object and this process's seat in it, which it takes now if it has none.
+    #[inline]
+    pub(super) fn seat(&self) -> Result<(&Object<T>, usize), LockError> {
+        let object = self.0.handle.usable()?;
+        match self.seat_of(generation::current()) {
+            Some(seat) => Ok((object, seat)),
+            None => Ok((object, self.sit_down(object)?)),
+        }
+    }
+
+    /// [`seat`](Self::seat), with who it is that sits there.
+    pub(super) fn seated(&self) -> Result<Seated<'_, T>, LockError> {
+        let (object, seat) = self.seat()?;
+        Ok(Seated { object, seat, life: Life::current().map_err(LockError::Io)? })
+    }
+
+    /// The seat, if it is one of this generation's.
+    #[inline]
+    pub(super) fn seat_of(&self, generation: u32) -> Option<usize> {
+        self.0.seat_of(generation)
+    }
+
+    #[cold]
+    fn sit_down(&self, object: &Object<T>) -> Result<usize, LockError> {
+        let life = Life::current().map_err(LockError::Io)?;
+        if object.namespace().load(Ordering::Relaxed) != Life::namespace().map_err(LockError::Io)? {
+            let what = "the shared object is of another PID namespace, where nobody can tell who is alive";
+            return Err(LockError::Io(io::Error::new(io::ErrorKind::Unsupported, what)));
+        }
+        let full = || io::Error::new(io::ErrorKind::QuotaExceeded, "too many processes use the shared object");
+        let seat = object.sit_down(life, Deadline::NEVER)?.ok_or_else(full).map_err(LockError::Io)?;
+        let word = u64::from(generation::current()) << 32 | seat as u64;
+        let before = self.0.seat.load(Ordering::Acquire);
+        let is_first = before >> 32 != word >> 32 || before == 0;
+        if is_first && self.0.seat.compare_exchange(before, word, Ordering::Release, Ordering::Relaxed).is_ok() {
+            return Ok(seat);
+        }
+        // Another thread was faster.
+        object.leave(seat, Deadline::NEVER)?;
+        self.seat_of(generation::current()).ok_or(LockError::ForeignProcess)
+    }
+}
+
+impl<T: Seats> Inner<T> {
+    #[inline]
+    fn seat_of(&self, generation: u32) -> Option<usize> {
+        let word = self.seat.load(Ordering::Acquire);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        let seat = word as u32;
+        (word >> 32 == u64::from(generation) && seat != 0).then_some(seat as usize)
+    }
+}
+
+impl<T: Seats> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat_of(generation::current()) {
+            // Somebody may be stopped inside: then the seat is left when the process ends.
+            let _ = self.handle.peek().leave(seat, Deadline::after(AN_INSTANT));
+        }
+    }
+}
+
+impl<T: Seats> Clone for Member<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Seats> PartialEq for Member<T> {
+    /// Whether both are of the same object.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.handle == other.0.handle
+    }
+}
+
+impl<T: Seats> Serialize for Member<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.handle.serialize(serializer)
+    }
+}
+
+impl<'de, T: Seats> Deserialize<'de> for Member<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Handle::deserialize(deserializer).map(Self::new)
+    }
+}

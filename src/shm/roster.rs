@@ -1,0 +1,131 @@
+//! Who uses an object, and what each of them has: the owner table.
+//!
+//! ```text
+//!   seat 0          seat 1                            seat 2                            …  SEATS
+//!   +---------------+---------------------------------+---------------------------------+----
+//!   | nobody's:     | pid, start: who sits here       | pid 0: free                     | never
+//!   | word          | waiting: how many of its        |                                 | taken
+//!   |               | threads sleep; word: what it has|                                 |
+//!   +---------------+---------------------------------+---------------------------------+----
+//!                                                       used: up to here seats were taken
+//! ```
+//!
+//! A process sits down once for each mapping of the object that it has, at its first use, and leaves with the mapping.
+//! What its `word` means is the object's affair. Seats are taken, left and cleared under the object's mutex; so whoever
+//! dies in the middle of it leaves a seat that is free (`pid` is written last) or one whose owner is dead.
+//!
+//! # Liveness
+//!
+//! That a process has died is learnt by looking, from `pid` and `start` (`sys::life`), by whoever does not find what it
+//! wants, and by sleepers after each slice of at most 50 ms. Weighed against it: one robust mutex for each seat, held for as
+//! long as its process lives, on which the kernel would wake who sleeps at once. But it is *threads* that hold
+//! robust mutexes and are mourned by the kernel: a process would have to keep a thread for it (and could not fork any
+//! more), or would be declared dead with the thread that used the object first; and it wakes who sleeps on that mutex, not on the
+//! object, so a waiter would have to sleep on each owner's word and the object's at once (futex_waitv, kernel 5.16, at most 128).
+//! For who waits for a *lock* the kernel does all that (`shm::held`).
+
+use crate::primitive::{AtomicU32, AtomicU64, Life, SharedFutex};
+use std::sync::atomic::Ordering;
+
+/// How many seats there are, nobody's included.
+#[cfg(not(crewkit_loom))]
+pub(crate) const SEATS: usize = 1024;
+#[cfg(crewkit_loom)]
+pub(crate) const SEATS: usize = 4;
+
+/// The seat that no process has.
+pub(crate) const NOBODYS: usize = 0;
+
+/// One process's line in the table, alone on its cache line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Seat {
+    /// What its owner has.
+    pub(crate) word: AtomicU64,
+    start: AtomicU64,
+    /// 0: free.
+    pid: AtomicU32,
+    /// What its owner sleeps on, where it sleeps for itself alone.
+    pub(crate) call: SharedFutex,
+}
+
+/// The table.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Roster {
+    /// The PID namespace of all who sit here.
+    pub(crate) namespace: AtomicU64,
+    used: AtomicU32,
+    seats: [Seat; SEATS],
+}
+
+impl Roster {
+    /// Nobody is here. In shared memory zeroes say the same.
+    #[cfg(crewkit_loom)]
+    pub(crate) fn new() -> Self {
+        let seat = || Seat {
+            word: AtomicU64::new(0),
+            start: AtomicU64::new(0),
+            pid: AtomicU32::new(0),
+            call: SharedFutex::new(0),
+        };
+        Self { namespace: AtomicU64::new(0), used: AtomicU32::new(0), seats: std::array::from_fn(|_| seat()) }
+    }
+
+    /// Under the mutex: a seat for a process, which has `word`; `None` when all are taken.
+    pub(crate) fn sit_down(&self, life: Life, word: u64) -> Option<usize> {
+        let used = self.used();
+        let index = (NOBODYS + 1..used).find(|&index| self.owner(index).is_none()).unwrap_or(used);
+        let seat = self.seats.get(index)?;
+        if index == used {
+            self.used.store(u32::try_from(index).unwrap_or(0), Ordering::Relaxed);
+        }
+        seat.word.store(word, Ordering::Relaxed);
+        seat.call.word.store(0, Ordering::Relaxed);
+        seat.start.store(life.start(), Ordering::Relaxed);
+        seat.pid.store(life.pid(), Ordering::Release);
+        Some(index)
+    }
+
+    /// Under the mutex: the seat is free. What its owner had was taken before.
+    pub(crate) fn leave(&self, index: usize) {
+        self.seats[index].pid.store(0, Ordering::Relaxed);
+    }
+
+    /// A seat.
+    #[inline]
+    pub(crate) fn seat(&self, index: usize) -> &Seat {
+        &self.seats[index]
+    }
+
+    /// All seats that were ever taken, nobody's first.
+    pub(crate) fn seats(&self) -> &[Seat] {
+        &self.seats[..self.used()]
+    }
+
+    /// Who sits there. What is read without the mutex may be half of one owner and half of the next, which is nobody.
+    pub(crate) fn owner(&self, index: usize) -> Option<Life> {
+        self.seats[index].owner()
+    }
+
+    /// Somebody from seat `from` on who has ended; `own` is whoever calls, and has not.
+    pub(crate) fn dead(&self, from: usize, own: Life) -> Option<(usize, Life)> {
+        (from..self.used()).find_map(|index| {
+            let life = self.owner(index).filter(|&life| life != own)?;
+            life.is_over().then_some((index, life))
+        })
+    }
+
+    /// One more than the last seat that was ever taken. A hostile number leads nowhere.
+    fn used(&self) -> usize {
+        (self.used.load(Ordering::Acquire) as usize + 1).min(SEATS)
+    }
+}
+
+impl Seat {
+    /// Who sits here.
+    pub(crate) fn owner(&self) -> Option<Life> {
+        let pid = self.pid.load(Ordering::Acquire);
+        (pid != 0).then(|| Life::from_parts(pid, self.start.load(Ordering::Relaxed)))
+    }
+}
