@@ -1,5 +1,5 @@
 //! `ipc::Condition`, between the threads of one process and as messages to itself. What needs other processes is in
-//! `ipc_sync_processes.rs`, and a kill at each instruction in `kill_points`.
+//! `ipc_sync_processes`, and a kill at each instruction in `kill_points`.
 
 mod asleep;
 
@@ -98,14 +98,13 @@ fn waits_for_what_holds_are_over_when_it_does_not() {
     assert_eq!(condition, again);
     let number = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let below = |limit: usize| {
-            let number = &number;
-            move || number.load(SeqCst) < limit
-        };
-        let one = scope.spawn(|| again.wait_while(again.lock().lock().unwrap(), below(3)).is_ok());
+        let one = scope.spawn(|| {
+            let guard = again.lock().lock().unwrap();
+            again.wait_while(guard, || number.load(SeqCst) < 3).is_ok()
+        });
         let two = scope.spawn(|| {
             let guard = condition.lock().lock().unwrap();
-            condition.wait_while_timeout(guard, LONG, below(2)).unwrap().1
+            condition.wait_while_timeout(guard, LONG, || number.load(SeqCst) < 2).unwrap().1
         });
         for _ in 0..3 {
             let guard = condition.lock().lock().unwrap();
@@ -133,6 +132,7 @@ fn a_death_with_the_lock_is_told_to_who_waits() {
             notified
         });
         until_waiting(&condition, 1);
+        waiter.until_asleep();
         scope.spawn(|| {
             let guard = condition.lock().lock().unwrap();
             condition.notify_one(&guard).unwrap();

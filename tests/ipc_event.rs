@@ -1,5 +1,5 @@
 //! `ipc::Event`, between the threads of one process and as messages to itself. What needs other processes is in
-//! `ipc_sync_processes.rs`, and a kill at each instruction in `kill_points`.
+//! `ipc_sync_processes`, and a kill at each instruction in `kill_points`.
 
 mod asleep;
 

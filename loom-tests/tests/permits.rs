@@ -69,6 +69,7 @@ impl Semaphore {
     /// Process `number`, alone by now, finds so many permits and takes them all.
     fn has(&self, number: usize, total: u32) {
         i_am(number);
+        self.0.reap(Life::of(number), Deadline).unwrap();
         let is_taken = self.0.try_take(number, Life::of(number), total, Deadline);
         assert_eq!(is_taken.unwrap(), true, "permits are lost");
         assert_eq!(self.0.guarded.count(), (0, total.into()), "permits out of nowhere");

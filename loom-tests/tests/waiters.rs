@@ -133,12 +133,13 @@ fn the_notification_of_who_dies_goes_on_to_the_next() {
         });
         if died {
             condition.bury();
-        } else {
-            condition.lock();
-            condition.waiters.notify(1);
-            condition.unlock();
         }
-        // Or is told that somebody died with the lock.
+        // Whoever has the lock next: after a death with it, all are to look again.
+        i_am(4);
+        if condition.lock() || !died {
+            condition.waiters.notify_all();
+        }
+        condition.unlock();
         other.join().unwrap();
         died
     });
@@ -164,7 +165,9 @@ fn all_are_woken_by_a_notifier_that_dies_or_told_of_its_death() {
             condition.waiters.notify_all();
             condition.unlock();
         }
-        others.into_iter().for_each(|other| drop(other.join().unwrap()));
+        for other in others {
+            other.join().unwrap();
+        }
         died
     });
 }

@@ -243,11 +243,11 @@ impl Condition {
         self.expect_own(&guard);
         let waiters = self.waiters.usable()?;
         let life = Life::current().map_err(LockError::Io)?;
-        let io = |kind, what: &str| LockError::Io(io::Error::new(kind, what));
+        let refused = |kind, what: &str| LockError::Io(io::Error::new(kind, what));
         if waiters.roster.namespace.load(Ordering::Relaxed) != Life::namespace().map_err(LockError::Io)? {
-            return Err(io(io::ErrorKind::Unsupported, "the condition is of another PID namespace"));
+            return Err(refused(io::ErrorKind::Unsupported, "the condition is of another PID namespace"));
         }
-        let full = || io(io::ErrorKind::QuotaExceeded, "too many threads wait for the condition");
+        let full = || refused(io::ErrorKind::QuotaExceeded, "too many threads wait for the condition");
         let seat = waiters.sit_down(life).ok_or_else(full)?;
         let mut guard = guard;
         loop {

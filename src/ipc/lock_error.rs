@@ -35,15 +35,16 @@ pub enum LockError<G = ()> {
     /// releasing it, so that what it guards may be half done. Everybody gets this until somebody calls the guard's
     /// `recover`.
     OwnerDied(G),
-    /// Somebody else holds it: for a timed call during all of its time, for a `try_` call now.
+    /// Somebody else holds it, or too many permits of it: for a timed call during all of its time, for a `try_` call now.
     Timeout,
     /// This thread holds it already, and would wait for itself.
     WouldDeadlock,
-    /// This process inherited the lock by fork; it belongs to the process that made or received it.
+    /// This process inherited the object by fork; it belongs to the process that made or received it.
     ForeignProcess,
     /// An [`RLock`](super::RLock) was taken 2³² times by its holder.
     TooDeep,
-    /// The C library refused, which it does for a lock that somebody has tampered with.
+    /// The C library refused, which it does for a lock that somebody has tampered with; or too many processes use the
+    /// object, or /proc cannot be read, which tells who is alive.
     Io(io::Error),
 }
 
@@ -99,10 +100,10 @@ impl<G> fmt::Display for LockError<G> {
             Self::OwnerDied(_) => f.write_str(
                 "whoever held the lock ended without releasing it; put what it guards in order, then call `recover`",
             ),
-            Self::Timeout => f.write_str("somebody else holds the lock"),
+            Self::Timeout => f.write_str("the time was over: somebody else holds it"),
             Self::WouldDeadlock => f.write_str("this thread holds the lock already, and would wait for itself"),
             Self::ForeignProcess => f.write_str(
-                "this process inherited the lock by fork; pass it as an argument, or in a message, to share it",
+                "this process inherited the object by fork; pass it as an argument, or in a message, to share it",
             ),
             Self::TooDeep => f.write_str("the lock was taken too many times by its holder"),
             Self::Io(error) => write!(f, "the lock cannot be used: {error}"),

@@ -113,7 +113,8 @@ impl Trip {
     }
 
     fn inside(&self) -> u32 {
-        let inside = self.roster.seats().iter().map(|seat| seat.word.load(Ordering::Relaxed)).sum::<u64>();
+        let words = self.roster.seats().iter().map(|seat| seat.word.load(Ordering::Relaxed));
+        let inside = words.fold(0, u64::wrapping_add);
         u32::try_from(inside).unwrap_or(u32::MAX)
     }
 }
@@ -231,7 +232,7 @@ impl Held<Trip> {
         let index = self.guarded.inside();
         self.guarded.roster.seat(seat).word.fetch_add(1, Ordering::Relaxed);
         let party = Party { barrier: self, seat };
-        let is_leader = index + 1 >= self.guarded.parties();
+        let is_leader = index.saturating_add(1) >= self.guarded.parties();
         let end =
             if is_leader { self.act(inside, deadline, action) } else { self.await_the_last(inside, own, deadline) };
         // It lives, and leaves below.

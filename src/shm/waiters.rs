@@ -83,7 +83,7 @@ impl Waiters {
 
     /// Under the lock: a seat, behind all others; `None` when all are taken by the living.
     pub(crate) fn sit_down(&self, life: Life) -> Option<usize> {
-        let ticket = self.tickets.load(Ordering::Relaxed) + 1;
+        let ticket = self.tickets.load(Ordering::Relaxed).wrapping_add(1);
         self.tickets.store(ticket, Ordering::Relaxed);
         let seat = self.roster.sit_down(life, ticket);
         if seat.is_some() || !self.clear(life) { seat } else { self.roster.sit_down(life, ticket) }
@@ -130,7 +130,9 @@ impl Waiters {
 
     /// Under the lock: notifies all.
     pub(crate) fn notify_all(&self) {
-        self.waiting().for_each(|seat| drop(seat.notify()));
+        for seat in self.waiting() {
+            seat.notify();
+        }
     }
 
     /// A notification whose owner has died, or is gone.

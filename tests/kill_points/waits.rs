@@ -129,7 +129,9 @@ pub(crate) fn making_a_trip(_: When) -> Stage {
     let barrier = Barrier::new(3).unwrap();
     let victim = traced(&barrier, |barrier: Barrier| {
         barrier.enroll().unwrap();
-        move || drop(barrier.wait().unwrap())
+        move || {
+            barrier.wait().unwrap();
+        }
     });
     let sleepers = asleep(&barrier, |barrier: Barrier| match barrier.wait_timeout(HANG) {
         Ok(_) => AFTER,
