@@ -12,7 +12,7 @@ const BRIEFLY: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(60);
 
 fn condition() -> Condition {
-    Condition::new(&Lock::new().unwrap()).unwrap()
+    Condition::new(&Lock::new().expect("a lock")).expect("a condition")
 }
 
 /// Until so many wait.

@@ -4,7 +4,20 @@
 //! # Speed, and what was tried
 //!
 //! A pair of acquire and give-back is two locked instructions on a cache line that no other process writes, and no
-//! system call. SPEED
+//! system call. On the machine of the benches a locked instruction takes 19 to 20 ns: the two alone are 39 ns, where
+//! CPython's `acquire(); release()` takes 104, of which the loop is 18, and of which two are the same instructions in glibc's
+//! `sem_t`. Twenty times as fast as that is 5 ns, which no two locked instructions are; so the target is missed against bound
+//! methods of a semaphore that nobody else uses, by what the processor takes.
+//!
+//! | Design | Locked instructions for a pair | Kept? |
+//! |---|---|---|
+//! | count and owner table under the robust mutex | four, and whoever is stopped in between holds up all | no: each step waits for others |
+//! | one count for all, and what each has in its seat | four, as a count and a seat cannot change in one step; needs helping to survive a death between the two | no |
+//! | no count: each permit lies in a seat, held or idle | two, on a line of one's own | yes |
+//!
+//! Without a locked instruction a seat's owner would have to be kept from its own seat while another fetches idle permits there: a
+//! fence in all processes (membarrier, some microseconds) for each fetch, and nobody could fetch from a process that is
+//! stopped between its load and its store.
 
 use std::collections::BTreeMap;
 use std::fmt;

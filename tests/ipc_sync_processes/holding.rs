@@ -81,7 +81,7 @@ pub(crate) fn a_killed_waiter_keeps_nothing_from_others() {
     assert_eq!(semaphore.available(), 0);
 }
 
-fn a_stopped_holder_keeps_its_permits_and_holds_up_nobody() {
+pub(crate) fn a_stopped_holder_keeps_its_permits() {
     let semaphore = Semaphore::new(1).unwrap();
     let holder = holder(&semaphore, |semaphore| hold(semaphore, 1));
     stop(&holder.child);

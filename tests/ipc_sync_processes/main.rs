@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         ("permits_of_the_killed_come_to_who_waits", holding::permits_of_the_killed_come_to_who_waits),
         ("forgotten_permits_do_not_come_back", holding::forgotten_permits_do_not_come_back),
         ("a_killed_waiter_keeps_nothing_from_others", holding::a_killed_waiter_keeps_nothing_from_others),
+        ("a_stopped_holder_keeps_its_permits", holding::a_stopped_holder_keeps_its_permits),
         ("an_inherited_semaphore_is_foreign", holding::an_inherited_semaphore_is_foreign),
         ("a_forked_closure_sits_in_a_seat_of_its_own", holding::a_forked_closure_sits_in_a_seat_of_its_own),
         (
