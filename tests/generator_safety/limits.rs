@@ -37,8 +37,9 @@ fn a_hundred_thousand_are_alive_at_once() {
     }));
 }
 
-/// Makes `madvise` with this advice fail as on a kernel that does not know it.
-fn forget_advice(advice: u32) {
+/// Makes a system call that takes an advice fail as on a kernel that does not know that. `at` is where the advice is in
+/// `seccomp_data`: 16, and 8 for each argument before it.
+fn forget_advice(call: libc::c_long, at: u32, advice: u32) {
     const fn statement(code: u32, k: u32) -> libc::sock_filter {
         #[expect(clippy::cast_possible_truncation, reason = "codes are 16 bits wide")]
         libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
@@ -48,11 +49,11 @@ fn forget_advice(advice: u32) {
         libc::sock_filter { jf: skip, ..jump }
     }
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    // `seccomp_data`: the number of the call at 0, its third argument at 32.
+    // The number of the call is at 0.
     let mut program = [
         statement(load, 0),
-        unless(u32::try_from(libc::SYS_madvise).expect("a small number"), 3),
-        statement(load, 32),
+        unless(u32::try_from(call).expect("a small number"), 3),
+        statement(load, at),
         unless(advice, 1),
         statement(libc::BPF_RET, libc::SECCOMP_RET_ERRNO | libc::EINVAL.unsigned_abs()),
         statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW),
@@ -66,11 +67,21 @@ fn forget_advice(advice: u32) {
 
 const MADV_GUARD_INSTALL: u32 = 102;
 
+/// As before Linux 6.13.
+fn forget_marks() {
+    forget_advice(libc::SYS_madvise, 32, MADV_GUARD_INSTALL);
+}
+
+/// As before Linux 6.14, or in a sandbox.
+fn forget_many_at_once() {
+    forget_advice(libc::SYS_process_madvise, 40, MADV_GUARD_INSTALL);
+}
+
 #[test]
 fn without_marks_one_generator_too_many_is_an_error_that_names_the_limit() {
     let name = "limits::without_marks_one_generator_too_many_is_an_error_that_names_the_limit";
     let printed = well(&alone(name, || {
-        forget_advice(MADV_GUARD_INSTALL);
+        forget_marks();
         let mut all = Vec::new();
         let error = loop {
             match Generator::<u64>::try_new(|y, ()| y.yield_(1)) {
@@ -93,11 +104,26 @@ fn without_marks_one_generator_too_many_is_an_error_that_names_the_limit() {
 fn without_marks_an_overflow_is_told_too() {
     let name = "limits::without_marks_an_overflow_is_told_too";
     let output = alone(name, || {
-        forget_advice(MADV_GUARD_INSTALL);
+        forget_marks();
         let _ = Builder::new().name("old").generator(|y, ()| y.yield_(deep(0))).unwrap().send(());
     });
     assert_eq!(output.status.signal(), Some(libc::SIGABRT));
     assert!(printed(&output).contains("coroutine 'old' has overflowed its stack of 64 KiB"), "{}", printed(&output));
+}
+
+#[test]
+fn where_many_stacks_cannot_be_made_ready_at_once_each_one_is() {
+    let name = "limits::where_many_stacks_cannot_be_made_ready_at_once_each_one_is";
+    let output = alone(name, || {
+        let by_mappings = stack_stats().mappings_per_stack;
+        forget_many_at_once();
+        let mut all: Vec<_> = (0..300).map(counter).collect();
+        assert!(all.iter_mut().enumerate().all(|(n, generator)| generator.next() == Some(n as u64)));
+        assert_eq!(stack_stats().mappings_per_stack, by_mappings);
+        let _ = Builder::new().name("single").generator(|y, ()| y.yield_(deep(0))).unwrap().send(());
+    });
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    assert!(printed(&output).contains("coroutine 'single' has overflowed its stack"), "{}", printed(&output));
 }
 
 #[test]
