@@ -46,7 +46,7 @@ pub fn explore(name: &str, body: impl Fn() + Send + Sync + 'static) {
 
 /// Explores `body` with one preemption fewer than the environment says, to the end: for models of three threads that line
 /// up and more, on what is made of parts with models of their own, a condition or a barrier on locks. With one more they
-/// take twenty times as long, which `ci/deep.sh` does. What follows for two who are in line already has models of its own,
+/// take ten times as long, which `ci/deep.sh` does. What follows for two who are in line already has models of its own,
 /// with as many preemptions as all others.
 pub fn explore_large(name: &str, body: impl Fn() + Send + Sync + 'static) {
     #[cfg(not(crewkit_loom))]

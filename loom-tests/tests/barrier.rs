@@ -26,7 +26,7 @@ fn two_in_line(barrier: &Arc<Barrier>) -> [thread::JoinHandle<Waited>; 2] {
 
 #[test]
 fn two_go_in_lock_step_trip_after_trip() {
-    explore_large("barrier: (wait, wait) × (wait, wait), action", || {
+    explore("barrier: (wait, wait) × (wait, wait), action", || {
         let plain = Arc::new(Plain::new(0));
         let acted = Arc::clone(&plain);
         let barrier = Arc::new(Barrier::with_action(2, move || acted.add(1)));
@@ -122,7 +122,7 @@ fn a_timeout_breaks_the_barrier_for_two_others() {
 
 #[test]
 fn an_abort_is_before_or_after_the_trip() {
-    explore_large("barrier: wait × wait × abort", || {
+    explore("barrier: wait × wait × abort", || {
         let barrier = Arc::new(Barrier::new(2));
         let others = [(); 2].map(|()| spawn(&barrier, Barrier::wait));
         barrier.abort();

@@ -48,7 +48,7 @@ fn a_change_under_the_lock_is_not_missed() {
 
 #[test]
 fn a_notification_after_the_lock_was_left_is_not_missed() {
-    explore_large("condition: wait × wait × (change, unlock, notify_all)", || {
+    explore("condition: wait × wait × (change, unlock, notify_all)", || {
         let shared = Arc::new(Shared::default());
         let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
         *shared.tokens.lock() += 2;
