@@ -1,6 +1,7 @@
 //! `ipc::Array` between the threads of one process, and the cases of CPython's `_TestArray`. What needs other processes is
 //! in `ipc_memory_processes.rs`, and a kill at each instruction in `kill_points`.
 
+#![cfg(feature = "processes")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 use crewkit::ipc::{Array, Connection, LockError, RecvError, pipe};

@@ -1,6 +1,8 @@
 //! `ipc::ShareableList`, and the cases of CPython's `_TestSharedMemory` that concern it. A kill at each instruction of its
 //! writing is in `kill_points`.
 
+#![cfg(feature = "processes")]
+
 use crewkit::ipc::{Connection, Item, ListError, RecvError, ShareableList, Value, pipe};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};

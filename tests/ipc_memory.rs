@@ -1,6 +1,7 @@
 //! `ipc::SharedMemory` and `SharedBytes` in one process, and the cases of CPython's `_TestSharedMemory` that apply. What
 //! needs other processes is in `ipc_memory_processes.rs`.
 
+#![cfg(feature = "processes")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 use crewkit::ipc::{Connection, Lock, OutOfRange, RecvError, SealError, SharedBytes, SharedMemory, pipe};
