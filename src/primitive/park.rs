@@ -149,7 +149,10 @@ impl Drop for Installed {
 /// and each call a locked operation more. As the mutex of a line is between a call and what the owner did before it, and
 /// after a ring nobody is called that is in no line, plain stores will do.
 ///
-/// Orderings: `call` releases and `park` acquires, so what was written before the call is seen after it.
+/// Orderings: `call` releases and `park` acquires, so what was written before the call is seen after it; above all that the
+/// caller has taken the latch, which [`Latch::pass`](super::Latch::pass) looks at next. Models of waiters cannot show
+/// that this is needed, as the mutex which stands for the latch there orders as much itself; what would be missed without
+/// it, the latch's own model shows, in which another word stands for the token.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadParker {
     futex: Futex,
