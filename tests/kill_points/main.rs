@@ -10,6 +10,7 @@
 //! a sample. `CREWKIT_KILL_POINTS=all` takes every one; build with `--release` for that.
 
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
+#![expect(clippy::mem_forget, reason = "who is killed drops nothing")]
 
 #[path = "../alone/mod.rs"]
 mod alone;
