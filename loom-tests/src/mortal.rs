@@ -42,6 +42,11 @@ fn step() {
     });
 }
 
+/// Whether this thread unwinds because it has died: what its destructors do is not there any more.
+fn is_dead() -> bool {
+    IS_DEAD.with(Cell::get)
+}
+
 /// Runs `body` until its step `number`, counted from 0; whether it died there, rather than come to its end before.
 pub fn dies_before(number: usize, body: impl FnOnce()) -> bool {
     STEPS.with(|steps| steps.set(Some(number)));
@@ -102,12 +107,17 @@ macro_rules! atomics {
 
             /// A step.
             pub fn store(&self, value: $value, order: Ordering) {
-                step();
-                self.0.store(value, order);
+                if !is_dead() {
+                    step();
+                    self.0.store(value, order);
+                }
             }
 
             /// A step.
             pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                if is_dead() {
+                    return self.0.load(Ordering::Relaxed);
+                }
                 step();
                 self.0.swap(value, order)
             }
@@ -126,18 +136,27 @@ macro_rules! atomics {
 
             /// A step.
             pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                if is_dead() {
+                    return self.0.load(Ordering::Relaxed);
+                }
                 step();
                 self.0.fetch_add(value, order)
             }
 
             /// A step.
             pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                if is_dead() {
+                    return self.0.load(Ordering::Relaxed);
+                }
                 step();
                 self.0.fetch_sub(value, order)
             }
 
             /// A step.
             pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                if is_dead() {
+                    return self.0.load(Ordering::Relaxed);
+                }
                 step();
                 self.0.fetch_and(value, order)
             }
@@ -246,8 +265,7 @@ impl Robust {
     ///
     /// If the mutex is not consistent: it would be of no use to anybody any more.
     pub fn unlock(&self) -> bool {
-        if IS_DEAD.with(Cell::get) {
-            // What unwinds is not there any more.
+        if is_dead() {
             return true;
         }
         step();
@@ -358,6 +376,9 @@ impl SharedFutex {
 
     /// Wakes `count` sleepers at most; how many there were.
     pub fn wake(&self, count: u32) -> u32 {
+        if is_dead() {
+            return 0;
+        }
         step();
         let mut sleepers = self.sleepers();
         let woken = count.min(*sleepers);
