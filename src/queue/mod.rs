@@ -11,10 +11,11 @@
 //! Names say what blocks: `try_x` never, `x_timeout` at most so long, `x` until it is done. That is about waiting for
 //! items, room or tasks. Every operation, whatever its name, may also have to wait until another thread is through with the
 //! few steps that it does inside the same queue; at a [`PriorityQueue`] the items' `Ord` is among these, at `peek` the
-//! item's `Clone`. A timeout that the clock cannot hold, such as `Duration::MAX`, never ends. Errors hand the value back. The semantics are those of CPython
-//! 3.13; where Python raises `Full`, `Empty` or `ShutDown`, there is an `Err` of that name. What Python does not have says
-//! so: batches, `clear`, `join_timeout`, [`Task`], `select`. Between processes use the types of the same names in
-//! `crewkit::ipc`.
+//! item's `Clone`. A timeout that the clock cannot hold, such as `Duration::MAX`, never ends. Errors hand the value back.
+//! The semantics are those of CPython 3.13; where Python raises `Full`, `Empty` or `ShutDown`, there is an `Err` of that
+//! name. What Python does not have says so: batches, `clear`, `join_timeout`, [`Task`], `select`. A queue is for the threads
+//! of one process: in a child that was forked while another thread was inside it, whoever uses it may wait for ever. Between
+//! processes use the types of the same names in `crewkit::ipc`.
 
 mod discarded;
 mod ends;

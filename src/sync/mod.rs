@@ -13,7 +13,9 @@
 //!
 //! Names say what blocks: `try_x` never, `x_timeout` at most so long, `x` until it is done. A timeout that the clock
 //! cannot hold, such as `Duration::MAX`, never ends. There is no poisoning: a panic releases what its guards hold and
-//! leaves the rest as it is. Between processes use the types of the same names in `crewkit::ipc`.
+//! leaves the rest as it is. All of them are for the threads of one process: a child that was forked while another thread
+//! held one, or was inside a call of it, finds it held for ever. Between processes use the types of the same names in
+//! `crewkit::ipc`.
 //!
 //! With the feature `deadlock-detection`, which is off by default and costs nothing then, threads that wait for each other's
 //! locks in a circle are reported: who, for which lock, acquired where. The module `sync::deadlock` exists then.
