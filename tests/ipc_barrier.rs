@@ -1,6 +1,8 @@
 //! `ipc::Barrier`, between the threads of one process and as messages to itself. What needs other processes is in
 //! `ipc_sync_processes`, and a kill at each instruction in `kill_points`.
 
+#![cfg(feature = "processes")]
+
 mod asleep;
 
 use crewkit::ipc::{Barrier, BarrierError, pipe};

@@ -1,6 +1,7 @@
 //! `ipc::Semaphore` and `ipc::BoundedSemaphore`, between the threads of one process and as messages to itself. What needs other
 //! processes is in `ipc_sync_processes`, and a kill at each instruction in `kill_points`.
 
+#![cfg(feature = "processes")]
 #![expect(clippy::mem_forget, reason = "leaked permits are what one test is about")]
 
 mod asleep;

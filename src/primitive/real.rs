@@ -4,8 +4,6 @@ use super::identity::Identity;
 use crate::sys::{clock::Deadline, futex};
 use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
-#[cfg(feature = "processes")]
-use std::time::Duration;
 
 #[cfg(feature = "processes")]
 pub(crate) use crate::sys::life::Life;
@@ -102,14 +100,9 @@ pub(crate) struct SharedFutex {
 
 #[cfg(feature = "processes")]
 impl SharedFutex {
-    /// No sleep is longer. A waker may die between its store and its wake, and whoever is waited for without a word: so
-    /// who sleeps looks around from time to time.
-    const SLICE: Duration = Duration::from_millis(50);
-
     /// Sleeps while the word is `expected`, until `deadline` and for a slice of time at most; may return at any time.
     pub(crate) fn wait(&self, expected: u32, deadline: Deadline) {
-        let slice = deadline.remaining().map_or(Self::SLICE, |left| left.min(Self::SLICE));
-        futex::wait_shared(&self.word, expected, Deadline::after(slice));
+        futex::wait_shared(&self.word, expected, Deadline::after(futex::slice_until(deadline)));
     }
 
     /// How many sleep on it, in all processes; the kernel's answer, so the dead do not count.

@@ -17,7 +17,9 @@
 //! | after it has cleared `dirty` | a death like any other |
 //! | in the middle of unlocking | glibc has noted the mutex as pending before it touches it: free, or "owner died" |
 //!
-//! Nobody waits longer than until the kernel has ended the thread: it wakes one waiter of each mutex on the list.
+//! Nobody waits longer than until the kernel has ended the thread: it wakes one waiter of each mutex on the list. But for the
+//! last row, where it may find that another has the mutex already: then who sleeps sees it after a slice of time
+//! (`sys::robust`).
 //!
 //! Steps of the holder alone need no order beyond the mutex's, so `dirty` and `depth` are Relaxed.
 

@@ -11,6 +11,19 @@
 use super::clock::{Deadline, timespec};
 use std::ptr;
 use std::sync::atomic::AtomicU32;
+#[cfg(feature = "processes")]
+use std::time::Duration;
+
+/// No sleep in memory of several processes is longer. A waker may die between its store and its wake, and whoever is waited
+/// for without a word: so who sleeps looks around from time to time.
+#[cfg(feature = "processes")]
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
+
+/// What is left until `deadline`, but a slice at most.
+#[cfg(feature = "processes")]
+pub(crate) fn slice_until(deadline: Deadline) -> Duration {
+    deadline.remaining().map_or(SLICE, |left| left.min(SLICE))
+}
 
 /// Sleeps while `word` is `expected`, at most until `deadline`.
 ///

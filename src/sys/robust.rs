@@ -89,18 +89,29 @@ impl Robust {
     }
 
     /// Locks, waiting for whoever holds it.
+    ///
+    /// In slices of time, because a wake-up can be lost: if a holder that unlocks dies after it has freed the mutex and
+    /// before it has woken anybody, and somebody else has the mutex by then, the kernel takes it for that one's and wakes
+    /// nobody; and that one does not know of those who sleep, since what said so was freed with the mutex.
     #[inline]
     pub(crate) fn lock(&self, deadline: Deadline) -> Result<Got, Refused> {
-        let Some(left) = deadline.remaining() else {
-            // SAFETY: invariant 1.
-            return got(unsafe { libc::pthread_mutex_lock(self.0.get()) });
-        };
-        if left.is_zero() {
-            return self.try_lock();
+        match self.try_lock() {
+            Err(Refused::Busy) => self.lock_slowly(deadline),
+            answer => answer,
         }
-        let until = super::clock::monotonic_after(left);
-        // SAFETY: invariant 1; the timespec outlives the call.
-        got(unsafe { pthread_mutex_clocklock(self.0.get(), libc::CLOCK_MONOTONIC, &raw const until) })
+    }
+
+    #[cold]
+    fn lock_slowly(&self, deadline: Deadline) -> Result<Got, Refused> {
+        while !deadline.is_expired() {
+            let until = super::clock::monotonic_after(super::futex::slice_until(deadline));
+            // SAFETY: invariant 1; the timespec outlives the call.
+            match got(unsafe { pthread_mutex_clocklock(self.0.get(), libc::CLOCK_MONOTONIC, &raw const until) }) {
+                Err(Refused::Busy) => {}
+                answer => return answer,
+            }
+        }
+        Err(Refused::Busy)
     }
 
     /// Locks if nobody holds it.
@@ -220,6 +231,24 @@ mod tests {
         }
         assert!(matches!(mutex.try_lock(), Ok(Got::Clean)));
         assert!(mutex.unlock());
+    }
+
+    #[test]
+    fn a_mutex_that_was_freed_without_a_wake_up_is_got() {
+        let mutex = mutex();
+        // SAFETY: invariant 3. Nobody has the mutex on a list, so it may be written.
+        let word = unsafe { AtomicU32::from_ptr(mutex.0.get().cast()) };
+        word.store(super::super::thread::cached_id(), Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(matches!(mutex.lock(Deadline::after(Duration::from_secs(60))), Ok(Got::Clean)));
+                assert!(mutex.unlock());
+            });
+            while super::super::futex::sleepers_shared(word) == 0 {
+                std::thread::yield_now();
+            }
+            word.store(0, Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -169,11 +169,11 @@ fn consumes((condition, counter): (Condition, Counter)) {
         assert!(begin.elapsed() < HANG, "a wake-up is lost");
         guard = match condition.wait_timeout(guard, HANG) {
             Ok((guard, _)) => guard,
-            Err(error) => {
-                let (guard, _) = error.into_guard().unwrap();
+            Err(LockError::OwnerDied((guard, _))) => {
                 guard.recover();
                 guard
             }
+            Err(error) => panic!("the lock is not to be had again: {error}"),
         };
     }
     counter.add(-1).unwrap();
