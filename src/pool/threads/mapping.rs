@@ -47,6 +47,9 @@
 //! 3.6. Two thirds of the samples are in the loop, of the others half in the kernel's switches between threads. What is
 //! left of a short map is three wake-ups, of two workers and of the caller, each 4 to 20 µs here.
 //!
+//! By the hour it is more or less than rayon's: the benches saw 1.05 to 1.26 of rayon's speed one day, and 0.67 in a whole run,
+//! 0.59 to 1.24 in nine of this group alone (0.79 in the middle) on another, when rayon took 56 to 78 µs and this 58 to 116.
+//!
 //! # Safety
 //!
 //! 1. The first `filled` places of a [`Segment`] were given out, each to one chunk or rest.
