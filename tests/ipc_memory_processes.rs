@@ -4,24 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 
 mod alone;
+mod holders;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use alone::{Child, fork, open_fds, peer};
-use crewkit::ipc::{
-    Array, Connection, ListError, LockError, SealError, ShareableList, SharedBytes, SharedMemory, pipe,
-};
+use alone::{fork, open_fds, peer};
+use crewkit::ipc::{Array, ListError, LockError, SealError, ShareableList, SharedBytes, SharedMemory, pipe};
 use crewkit::process::{Builder, Process, StartMethod};
+use holders::{BRIEFLY, SOON, holder, mappings, stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-const SOON: Duration = Duration::from_secs(20);
-const BRIEFLY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     crewkit::init();
@@ -45,24 +37,6 @@ fn main() -> ExitCode {
 /// Keeps what it has for good.
 fn leak<T>(value: T) {
     let _never_dropped = std::mem::ManuallyDrop::new(value);
-}
-
-/// A child that has an object and does something with it, and has done so when this returns. It lives until it is killed.
-struct Holder<T> {
-    child: Child,
-    _end: Connection<T, ()>,
-}
-
-fn holder<T: Serialize + DeserializeOwned>(object: &T, hold: impl FnOnce(&T)) -> Holder<T> {
-    let (end, child) = peer::<T, (), _>(|end| {
-        let object = end.recv().unwrap();
-        hold(&object);
-        end.send(&()).unwrap();
-        let _never = end.recv();
-    });
-    end.send(object).unwrap();
-    end.recv_timeout(SOON).unwrap();
-    Holder { child, _end: end }
 }
 
 fn a_killed_writer_is_told_of_and_a_killed_reader_is_not() {
@@ -99,9 +73,7 @@ fn a_stopped_holder_holds_up_nobody_beyond_the_timeout() {
         guard[0] = 2;
         leak(guard);
     });
-    kill(holder.child.pid(), Signal::SIGSTOP).unwrap();
-    let status = waitpid(holder.child.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
-    assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
+    stop(&holder.child);
     assert!(array.set_timeout(0, 3, BRIEFLY).is_err_and(|error| error.is_timeout()));
     assert!(array.lock_timeout(BRIEFLY).is_err_and(|error| error.is_timeout()));
     assert!(array.try_lock().is_err_and(|error| error.is_timeout()));
@@ -209,10 +181,6 @@ fn memory_travels_by_every_start_method() {
     let mut both = [0; 6];
     memory.read_at(0, &mut both).unwrap();
     assert_eq!(&both, b"abcabc");
-}
-
-fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:crewkit").count()
 }
 
 fn no_descriptor_or_mapping_leaks() {

@@ -4,23 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 
 mod alone;
+mod holders;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use alone::{Child, fork, open_fds, peer};
+use alone::{fork, open_fds};
 use crewkit::ipc::{Connection, Counter, Lock, LockError, RLock, Value, pipe};
 use crewkit::pool::Pool;
 use crewkit::process::{Builder, Process, StartMethod};
+use holders::{BRIEFLY, SOON, holder, mappings, stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-const SOON: Duration = Duration::from_secs(20);
-const BRIEFLY: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     crewkit::init();
@@ -35,24 +30,6 @@ fn main() -> ExitCode {
         ("no_descriptor_or_mapping_leaks", no_descriptor_or_mapping_leaks),
         ("without_descriptors_there_is_an_error", without_descriptors_there_is_an_error),
     ])
-}
-
-/// A child that holds something of an object, and does so when this returns. It lives until it is killed.
-struct Holder<T> {
-    child: Child,
-    _end: Connection<T, ()>,
-}
-
-fn holder<T: Serialize + DeserializeOwned>(object: &T, hold: impl FnOnce(&T)) -> Holder<T> {
-    let (end, child) = peer::<T, (), _>(|end| {
-        let object = end.recv().unwrap();
-        hold(&object);
-        end.send(&()).unwrap();
-        let _never = end.recv();
-    });
-    end.send(object).unwrap();
-    end.recv_timeout(SOON).unwrap();
-    Holder { child, _end: end }
 }
 
 fn a_killed_holder_is_told_of() {
@@ -77,9 +54,7 @@ fn a_stopped_holder_holds_up_nobody_beyond_the_timeout() {
         lock.acquire().unwrap();
         value.set(2).unwrap();
     });
-    kill(holder.child.pid(), Signal::SIGSTOP).unwrap();
-    let status = waitpid(holder.child.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
-    assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
+    stop(&holder.child);
     let begun = Instant::now();
     assert!(lock.lock_timeout(BRIEFLY).is_err_and(|error| error.is_timeout()));
     assert!(lock.try_lock().is_err_and(|error| error.is_timeout()));
@@ -164,10 +139,6 @@ fn processes_count_under_a_lock() {
         process.join().unwrap().unwrap();
     }
     assert_eq!(value.get().unwrap(), 4 * ROUNDS);
-}
-
-fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:crewkit").count()
 }
 
 fn no_descriptor_or_mapping_leaks() {

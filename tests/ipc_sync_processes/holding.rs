@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 
 use crate::alone::{fork, open_fds};
-use crate::support::{BRIEFLY, SOON, holder, mappings, sleeper, stop};
+use crate::holders::{BRIEFLY, SOON, holder, mappings, stop};
+use crate::support::sleeper;
 
 fn hold(semaphore: &Semaphore, count: usize) {
     std::mem::forget(semaphore.acquire_many_timeout(count, SOON).unwrap());

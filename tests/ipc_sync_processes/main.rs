@@ -6,8 +6,12 @@
 
 #[path = "../alone/mod.rs"]
 mod alone;
+#[path = "../holders/mod.rs"]
+mod holders;
 mod holding;
 mod meeting;
+#[path = "../alone/sleeping.rs"]
+mod sleeping;
 mod support;
 
 use std::process::ExitCode;

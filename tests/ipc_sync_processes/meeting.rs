@@ -7,7 +7,9 @@ use crewkit::process::Process;
 use nix::sys::signal::{Signal, kill};
 
 use crate::alone::{Child, fork, peer};
-use crate::support::{BRIEFLY, SOON, holder, sleeper, stop, until_asleep};
+use crate::holders::{BRIEFLY, SOON, holder, stop};
+use crate::sleeping::until_asleep;
+use crate::support::sleeper;
 
 pub(crate) fn processes_go_together_trip_after_trip() {
     const TRIPS: i64 = 200;

@@ -18,6 +18,8 @@ mod arrays;
 mod messages;
 mod objects;
 mod points;
+#[path = "../alone/sleeping.rs"]
+mod sleeping;
 mod waits;
 
 use std::process::ExitCode;

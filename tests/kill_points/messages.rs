@@ -3,7 +3,8 @@
 use crewkit::ipc::{Connection, RecvError, SendError, pipe};
 
 use crate::alone::{self, Child, adopt, fork};
-use crate::points::{AFTER, BEFORE, HANG, Judge, Outcome, Stage, When, await_sleep, await_stop, stop_before};
+use crate::points::{AFTER, BEFORE, HANG, Judge, Outcome, Stage, When, await_stop, stop_before};
+use crate::sleeping::until_asleep;
 
 /// What was sent in a case, and how.
 pub(crate) trait Cargo {
@@ -171,7 +172,7 @@ fn survivor<S: 'static, R: 'static>(
         Outcome::Before => BEFORE,
         Outcome::After => AFTER,
     });
-    await_sleep(&asleep);
+    until_asleep(&asleep);
     Box::new(move || match asleep.exit_code() {
         BEFORE => Outcome::Before,
         AFTER => Outcome::After,

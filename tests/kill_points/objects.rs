@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::alone::Child;
-use crate::points::{AFTER, BEFORE, HANG, Outcome, Stage, When, await_sleep, given, traced};
+use crate::points::{AFTER, BEFORE, HANG, Outcome, Stage, When, given, traced};
+use crate::sleeping::until_asleep;
 
 /// The two kinds of locks, with what is done to them.
 pub(crate) trait Exclusive: Serialize + DeserializeOwned + Clone + 'static {
@@ -104,7 +105,7 @@ pub(crate) fn releasing_a_lock<L: Exclusive>(_: When) -> Stage {
                 lock.release();
                 if told { BEFORE } else { AFTER }
             });
-            await_sleep(&sleeper);
+            until_asleep(&sleeper);
             sleeper
         })
         .collect();

@@ -1,6 +1,6 @@
 //! How a process is killed at each instruction of an operation, and who is asked afterwards.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
@@ -71,20 +71,6 @@ pub(crate) fn await_stop(victim: Child) -> Child {
     ptrace::setoptions(victim.pid(), ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD)
         .unwrap();
     victim
-}
-
-/// Waits until the child sleeps in a system call.
-pub(crate) fn await_sleep(child: &Child) {
-    let begin = Instant::now();
-    loop {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
-        match stat.rsplit(") ").next().and_then(|fields| fields.chars().next()) {
-            Some('S') => return,
-            Some('Z') => panic!("the child has ended"),
-            _ => assert!(begin.elapsed() < HANG, "the child does not sleep: {stat}"),
-        }
-        std::thread::yield_now();
-    }
 }
 
 pub(crate) const BEFORE: i32 = 10;

@@ -3,7 +3,8 @@
 use crewkit::ipc::{Barrier, BarrierError, Condition, Counter, Event, Lock, LockError, LockGuard, Semaphore};
 
 use crate::alone::{Child, Code};
-use crate::points::{AFTER, BEFORE, HANG, Outcome, Stage, When, await_sleep, given, traced};
+use crate::points::{AFTER, BEFORE, HANG, Outcome, Stage, When, given, traced};
+use crate::sleeping::until_asleep;
 
 /// What a victim says when it has lived through all of it.
 fn seen(counter: &Counter) -> Outcome {
@@ -238,6 +239,6 @@ where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
     let sleepers: Vec<Child> = (0..2).map(|_| given(object, &body)).collect();
-    sleepers.iter().for_each(await_sleep);
+    sleepers.iter().for_each(until_asleep);
     sleepers
 }

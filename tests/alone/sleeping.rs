@@ -1,0 +1,22 @@
+//! Whether a child sleeps.
+
+use std::time::{Duration, Instant};
+
+use crate::alone::Child;
+
+/// A child that has not fallen asleep for this long will not.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the child sleeps in a system call.
+pub(crate) fn until_asleep(child: &Child) {
+    let begin = Instant::now();
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+        match stat.rsplit(") ").next().and_then(|fields| fields.chars().next()) {
+            Some('S') => return,
+            Some('Z') => panic!("the child has ended"),
+            _ => assert!(begin.elapsed() < PATIENCE, "the child does not sleep: {stat}"),
+        }
+        std::thread::yield_now();
+    }
+}
