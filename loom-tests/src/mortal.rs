@@ -8,11 +8,12 @@
 //! There is no clock. That nobody sleeps on a [`SharedFutex`] for longer than a slice is there for the sake of deaths, so
 //! in a model a slice ends when somebody has died, and not otherwise.
 
+use crate::{explore_deaths, explore_large};
 use loom::sync::{Condvar, Mutex};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 loom::thread_local! {
     static STEPS: Cell<Option<usize>> = Cell::new(None);
@@ -57,6 +58,32 @@ pub fn dies_before(number: usize, body: impl FnOnce()) -> bool {
         Ok(()) => false,
         Err(dead) if dead.is::<Dead>() => true,
         Err(other) => resume_unwind(other),
+    }
+}
+
+/// Explores `model`, which is told of a step and answers whether a process died before it, for each step until none does.
+/// Models of two threads with one preemption fewer than others, of three (so their names say) with two.
+pub fn at_each_step(name: &str, model: impl Fn(usize) -> bool + Send + Sync + Copy + 'static) {
+    let has_three = name.matches('×').count() > 1;
+    for last in 0.. {
+        // Not part of the model.
+        let has_died = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&has_died);
+        let body = move || {
+            if model(last) {
+                noted.store(true, Ordering::Relaxed);
+            }
+        };
+        let name = format!("{name}, dies before step {last}");
+        if has_three {
+            explore_deaths(&name, body)
+        } else {
+            explore_large(&name, body)
+        }
+        if !has_died.load(Ordering::Relaxed) {
+            assert!(last > 1, "it has steps");
+            return;
+        }
     }
 }
 

@@ -26,12 +26,10 @@ mod sys {
 
 use bell::Bell;
 use crewkit::model::{Arc, thread};
-use crewkit_loom_tests::mortal::{Life, bury_me, dies_before, i_am};
-use crewkit_loom_tests::{explore_deaths, explore_large};
+use crewkit_loom_tests::mortal::{Life, at_each_step, bury_me, dies_before, i_am};
 use held::{Held, State};
 use permits::Permits;
 use roster::{Roster, Seat};
-use std::sync::atomic::{AtomicBool, Ordering};
 use sys::clock::Deadline;
 
 struct Semaphore(Held<Permits>);
@@ -95,34 +93,9 @@ fn taker(semaphore: &Arc<Semaphore>, number: usize) -> thread::JoinHandle<()> {
     })
 }
 
-/// Explores `model`, which answers whether a process died, for each step until none does.
-fn at_each_step(name: &str, model: impl Fn(usize) -> bool + Send + Sync + Copy + 'static) {
-    let has_three = name.matches('×').count() > 1;
-    for last in 0.. {
-        // Not part of the model.
-        let has_died = std::sync::Arc::new(AtomicBool::new(false));
-        let noted = std::sync::Arc::clone(&has_died);
-        let name = format!("permits: {name}, dies before step {last}");
-        let body = move || {
-            if model(last) {
-                noted.store(true, Ordering::Relaxed);
-            }
-        };
-        if has_three {
-            explore_deaths(&name, body)
-        } else {
-            explore_large(&name, body)
-        }
-        if !has_died.load(Ordering::Relaxed) {
-            assert!(last > 1, "it has steps");
-            return;
-        }
-    }
-}
-
 #[test]
 fn who_waits_gets_what_somebody_gives_back_who_dies() {
-    at_each_step("give back × take", |last| {
+    at_each_step("permits: give back × take", |last| {
         let semaphore = semaphore(1, 2);
         i_am(1);
         semaphore.take(1, 1);
@@ -136,7 +109,7 @@ fn who_waits_gets_what_somebody_gives_back_who_dies() {
 
 #[test]
 fn who_dies_while_it_takes_or_holds_leaves_all_permits() {
-    at_each_step("take × (take, give back)", |last| {
+    at_each_step("permits: take × (take, give back)", |last| {
         let semaphore = semaphore(1, 2);
         let other = user(&semaphore, 2, 1);
         // In the seat of another, so that it has to be fetched.
@@ -152,7 +125,7 @@ fn who_dies_while_it_takes_or_holds_leaves_all_permits() {
 
 #[test]
 fn two_who_wait_both_get_what_somebody_gives_back_who_dies() {
-    at_each_step("give back 2 × take × take", |last| {
+    at_each_step("permits: give back 2 × take × take", |last| {
         let semaphore = semaphore(2, 3);
         i_am(1);
         semaphore.take(1, 2);
@@ -168,7 +141,7 @@ fn two_who_wait_both_get_what_somebody_gives_back_who_dies() {
 
 #[test]
 fn who_dies_while_it_buries_another_leaves_all_permits() {
-    at_each_step("reap × take", |last| {
+    at_each_step("permits: reap × take", |last| {
         let semaphore = semaphore(2, 3);
         i_am(3);
         semaphore.take(3, 2);
@@ -183,7 +156,7 @@ fn who_dies_while_it_buries_another_leaves_all_permits() {
 
 #[test]
 fn who_dies_while_it_makes_or_forgets_permits_has_made_or_forgotten_all_or_none() {
-    at_each_step("release × take", |last| {
+    at_each_step("permits: release × take", |last| {
         let semaphore = semaphore(0, 2);
         let waiter = user(&semaphore, 2, 1);
         let died = semaphore.dies(last, || semaphore.0.release(1, Deadline).unwrap().unwrap());
@@ -195,7 +168,7 @@ fn who_dies_while_it_makes_or_forgets_permits_has_made_or_forgotten_all_or_none(
         semaphore.has(2, 1);
         died
     });
-    at_each_step("forget × (take, give back)", |last| {
+    at_each_step("permits: forget × (take, give back)", |last| {
         let semaphore = semaphore(2, 2);
         i_am(1);
         semaphore.take(1, 1);
@@ -211,7 +184,7 @@ fn who_dies_while_it_makes_or_forgets_permits_has_made_or_forgotten_all_or_none(
 
 #[test]
 fn who_dies_while_it_comes_or_goes_leaves_its_seat_and_all_permits() {
-    at_each_step("(sit down, take, give back, leave) × (take, give back)", |last| {
+    at_each_step("permits: (sit down, take, give back, leave) × (take, give back)", |last| {
         let semaphore = semaphore(1, 0);
         // So that the other's seat is the second.
         semaphore.comes(1);

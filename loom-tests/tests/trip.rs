@@ -32,11 +32,10 @@ mod sys {
 
 use bell::Bell;
 use crewkit::model::{Arc, thread};
-use crewkit_loom_tests::mortal::{Life, bury_me, dies_before, i_am};
-use crewkit_loom_tests::{explore_deaths, explore_large};
+use crewkit_loom_tests::explore_large;
+use crewkit_loom_tests::mortal::{Life, at_each_step, bury_me, dies_before, i_am};
 use held::{Held, State};
 use roster::Roster;
-use std::sync::atomic::{AtomicBool, Ordering};
 use sys::clock::Deadline;
 use trip::{Failed, Trip};
 
@@ -74,24 +73,6 @@ fn bury(barrier: &Barrier) {
     bury_me(&[&barrier.mutex], &[&barrier.guarded.bell.0]);
 }
 
-/// Explores `model`, which answers whether a process died, for each step until none does.
-fn at_each_step(name: &str, model: impl Fn(usize) -> bool + Send + Sync + Copy + 'static) {
-    for last in 0.. {
-        // Not part of the model.
-        let has_died = std::sync::Arc::new(AtomicBool::new(false));
-        let noted = std::sync::Arc::clone(&has_died);
-        explore_deaths(&format!("trip: {name}, dies before step {last}"), move || {
-            if model(last) {
-                noted.store(true, Ordering::Relaxed);
-            }
-        });
-        if !has_died.load(Ordering::Relaxed) {
-            assert!(last > 1, "it has steps");
-            return;
-        }
-    }
-}
-
 #[test]
 fn parties_go_together_twice() {
     explore_large("trip: (wait, wait) × (wait, wait)", || {
@@ -111,7 +92,7 @@ fn parties_go_together_twice() {
 
 #[test]
 fn who_dies_on_a_trip_breaks_the_barrier_and_holds_up_nobody() {
-    at_each_step("wait × (wait, wait)", |last| {
+    at_each_step("trip: wait × (wait, wait)", |last| {
         let barrier = barrier(2, 2);
         let other = {
             let barrier = Arc::clone(&barrier);
@@ -141,7 +122,7 @@ fn who_dies_on_a_trip_breaks_the_barrier_and_holds_up_nobody() {
 
 #[test]
 fn two_who_wait_for_one_who_dies_are_both_told() {
-    at_each_step("wait × wait × wait", |last| {
+    at_each_step("trip: wait × wait × wait", |last| {
         let barrier = barrier(3, 3);
         let others = [party(&barrier, 2), party(&barrier, 3)];
         i_am(1);
@@ -158,7 +139,7 @@ fn two_who_wait_for_one_who_dies_are_both_told() {
 
 #[test]
 fn a_party_that_dies_without_waiting_breaks_it_and_a_reset_begins_anew() {
-    at_each_step("(death, reset that dies) × wait", |last| {
+    at_each_step("trip: (death, reset that dies) × wait", |last| {
         let barrier = barrier(2, 3);
         i_am(3);
         bury(&barrier);

@@ -22,10 +22,9 @@ mod sys {
 
 use crewkit::model::{Arc, thread};
 use crewkit_loom_tests::explore_deaths;
-use crewkit_loom_tests::mortal::{Life, bury_me, dies_before, i_am};
+use crewkit_loom_tests::mortal::{Life, at_each_step, bury_me, dies_before, i_am};
 use held::{Held, State};
 use roster::{Roster, SEATS, Seat};
-use std::sync::atomic::{AtomicBool, Ordering};
 use sys::clock::Deadline;
 use waiters::Waiters;
 
@@ -97,26 +96,9 @@ fn waiter(condition: &Arc<Condition>, number: usize, seat: usize) -> thread::Joi
     })
 }
 
-fn at_each_step(name: &str, model: impl Fn(usize) -> bool + Send + Sync + Copy + 'static) {
-    for last in 0.. {
-        // Not part of the model.
-        let has_died = std::sync::Arc::new(AtomicBool::new(false));
-        let noted = std::sync::Arc::clone(&has_died);
-        explore_deaths(&format!("waiters: {name}, dies before step {last}"), move || {
-            if model(last) {
-                noted.store(true, Ordering::Relaxed);
-            }
-        });
-        if !has_died.load(Ordering::Relaxed) {
-            assert!(last > 1, "it has steps");
-            return;
-        }
-    }
-}
-
 #[test]
 fn the_notification_of_who_dies_goes_on_to_the_next() {
-    at_each_step("wait × (wait, notify 1)", |last| {
+    at_each_step("waiters: wait × (wait, notify 1)", |last| {
         let condition = Condition::new();
         let (first, second) = (condition.sits(1), condition.sits(2));
         let other = waiter(&condition, 2, second);
@@ -147,7 +129,7 @@ fn the_notification_of_who_dies_goes_on_to_the_next() {
 
 #[test]
 fn all_are_woken_by_a_notifier_that_dies_or_told_of_its_death() {
-    at_each_step("notify all × wait × wait", |last| {
+    at_each_step("waiters: notify all × wait × wait", |last| {
         let condition = Condition::new();
         let seats = [condition.sits(2), condition.sits(3)];
         let others = [waiter(&condition, 2, seats[0]), waiter(&condition, 3, seats[1])];
@@ -174,7 +156,7 @@ fn all_are_woken_by_a_notifier_that_dies_or_told_of_its_death() {
 
 #[test]
 fn who_dies_passing_a_notification_on_loses_none() {
-    at_each_step("pass on × wait", |last| {
+    at_each_step("waiters: pass on × wait", |last| {
         let condition = Condition::new();
         let (dead, alive) = (condition.sits(3), condition.sits(2));
         // It may sleep before there is a notification, and look next when that was passed on, or lost.
