@@ -47,7 +47,7 @@
 //! passes through the hands of somebody under the mutex goes by read-modify-writes and the mutex. A giver's store and its look
 //! for sleepers, a sleeper's announcement and its last look: `shm::bell`.
 
-use super::roster::NOBODYS;
+use super::roster::{NOBODYS, seat_among};
 use super::{Bell, Held, Roster, Seat, State};
 use crate::primitive::{AtomicU64, Life, Refused, has_passed};
 use crate::sys::clock::Deadline;
@@ -228,13 +228,8 @@ impl Held<Permits> {
 
     /// A seat for a process; `Ok(None)` when there is none left.
     pub(crate) fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
-        let inside = self.inside(deadline)?;
-        let seat = inside.permits().roster.sit_down(life, 0);
-        drop(inside);
-        if seat.is_none() && self.reap(life, deadline)? {
-            return self.sit_down(life, deadline);
-        }
-        Ok(seat)
+        let sit = || Ok(self.inside(deadline)?.permits().roster.sit_down(life, 0));
+        seat_among(sit, || self.reap(life, deadline))
     }
 
     /// Leaves the seat, unless permits are held there: they stay its process's until it ends.
@@ -309,20 +304,15 @@ impl Held<Permits> {
     /// Takes what processes had that have died; whether there were any. `own` is the calling process, which lives.
     pub(crate) fn reap(&self, own: Life, deadline: Deadline) -> Result<bool, Refused> {
         let roster = &self.guarded.roster;
-        let mut found = false;
-        let mut next = NOBODYS + 1;
-        // Looked for without the mutex: asking the kernel takes its time.
-        while let Some((index, life)) = roster.dead(next, own) {
-            next = index + 1;
-            let inside = self.inside(deadline)?;
-            // Somebody else may have reaped it meanwhile, and another may sit there.
-            if roster.owner(index) == Some(life) {
+        let found = roster.reap(
+            own,
+            || self.inside(deadline),
+            |inside, index| {
                 let word = roster.seat(index).word.swap(0, Ordering::Acquire);
                 inside.put_into_nobodys(held(word) + idle(word));
                 roster.leave(index);
-                found = true;
-            }
-        }
+            },
+        )?;
         if found {
             self.guarded.bell.ring_all();
         }

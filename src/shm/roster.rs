@@ -22,9 +22,9 @@
 //! robust mutexes and are mourned by the kernel: a process would have to keep a thread for it (and could not fork any
 //! more), or would be declared dead with the thread that used the object first; and it wakes who sleeps on that mutex, not on the
 //! object, so a waiter would have to sleep on each owner's word and the object's at once (futex_waitv, kernel 5.16, at most 128).
-//! For who waits for a *lock* the kernel does all that (`shm::held`).
+//! For who waits for a *lock* the kernel does all that, but for one moment (`shm::held`).
 
-use crate::primitive::{AtomicU32, AtomicU64, Life, SharedFutex};
+use crate::primitive::{AtomicU32, AtomicU64, Life, Refused, SharedFutex};
 use std::sync::atomic::Ordering;
 
 /// How many seats there are, nobody's included.
@@ -108,8 +108,31 @@ impl Roster {
         self.seats[index].owner()
     }
 
-    /// Somebody from seat `from` on who has ended; `own` is whoever calls, and has not.
-    pub(crate) fn dead(&self, from: usize, own: Life) -> Option<(usize, Life)> {
+    /// Clears the seats of those who have ended; whether there were any. `own` is whoever calls, and has not. Each is looked
+    /// for without the mutex, because asking the kernel takes its time; `enter` takes it, and `clear` then leaves the seat,
+    /// and takes what was there.
+    pub(crate) fn reap<I>(
+        &self,
+        own: Life,
+        enter: impl Fn() -> Result<I, Refused>,
+        clear: impl Fn(&I, usize),
+    ) -> Result<bool, Refused> {
+        let mut found = false;
+        let mut next = NOBODYS + 1;
+        while let Some((index, life)) = self.dead(next, own) {
+            next = index + 1;
+            let inside = enter()?;
+            // Somebody else may have cleared it meanwhile, and another may sit there.
+            if self.owner(index) == Some(life) {
+                clear(&inside, index);
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Somebody from seat `from` on who has ended.
+    fn dead(&self, from: usize, own: Life) -> Option<(usize, Life)> {
         (from..self.used()).find_map(|index| {
             let life = self.owner(index).filter(|&life| life != own)?;
             life.is_over().then_some((index, life))
@@ -119,6 +142,19 @@ impl Roster {
     /// One more than the last seat that was ever taken. A hostile number leads nowhere.
     fn used(&self) -> usize {
         (self.used.load(Ordering::Acquire) as usize + 1).min(SEATS)
+    }
+}
+
+/// What `sit` finds, which is tried again for as long as it finds no seat and `reap` clears some.
+pub(crate) fn seat_among(
+    sit: impl Fn() -> Result<Option<usize>, Refused>,
+    reap: impl Fn() -> Result<bool, Refused>,
+) -> Result<Option<usize>, Refused> {
+    loop {
+        let seat = sit()?;
+        if seat.is_some() || !reap()? {
+            return Ok(seat);
+        }
     }
 }
 

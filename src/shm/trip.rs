@@ -38,7 +38,7 @@
 //! A process that is stopped under the mutex holds up nobody beyond the deadline: who cannot get the mutex back dooms the barrier,
 //! lowers its seat's word, and goes.
 
-use super::roster::NOBODYS;
+use super::roster::seat_among;
 use super::{Bell, Held, Roster, State};
 use crate::primitive::{AtomicU32, Life, Refused, has_passed};
 use crate::sys::clock::Deadline;
@@ -174,13 +174,8 @@ impl Held<Trip> {
 
     /// Makes a process known as a party; `Ok(None)` when there is no seat left.
     pub(crate) fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
-        let inside = self.inside(deadline)?;
-        let seat = inside.trip().roster.sit_down(life, 0);
-        drop(inside);
-        if seat.is_none() && self.reap(life, deadline)? {
-            return self.sit_down(life, deadline);
-        }
-        Ok(seat)
+        let sit = || Ok(self.inside(deadline)?.trip().roster.sit_down(life, 0));
+        seat_among(sit, || self.reap(life, deadline))
     }
 
     /// Makes a party unknown, which has no thread inside.
@@ -192,22 +187,16 @@ impl Held<Trip> {
     /// Clears the seats of the dead, and breaks the barrier if there were any; whether there were.
     pub(crate) fn reap(&self, own: Life, deadline: Deadline) -> Result<bool, Refused> {
         let roster = &self.guarded.roster;
-        let mut found = false;
-        let mut next = NOBODYS + 1;
-        // Looked for without the mutex: asking the kernel takes its time.
-        while let Some((index, life)) = roster.dead(next, own) {
-            next = index + 1;
-            let inside = self.inside(deadline)?;
-            // Somebody else may have cleared it meanwhile, and another may sit there.
-            if roster.owner(index) == Some(life) {
+        roster.reap(
+            own,
+            || self.inside(deadline),
+            |inside, index| {
                 self.guarded.doomed.store(1, Ordering::Relaxed);
                 roster.seat(index).word.store(0, Ordering::Relaxed);
                 roster.leave(index);
                 inside.tidy();
-                found = true;
-            }
-        }
-        Ok(found)
+            },
+        )
     }
 
     /// Waits for the other parties. The last one that comes runs `action` before they go on.
