@@ -30,7 +30,7 @@ impl Placement {
     }
 
     /// Keeps the calling thread on the processor of its lane.
-    fn pin(self, lane: usize) -> Outcome<()> {
+    pub(crate) fn pin(self, lane: usize) -> Outcome<()> {
         let usable = usable();
         let processor = match self {
             Self::Apart if usable.len() < 2 => return Err("needs two processors".into()),

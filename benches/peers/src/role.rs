@@ -11,6 +11,8 @@ use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcReceiver, IpcS
 
 use crate::contest::Outcome;
 use crate::groups::alive;
+use crate::groups::messages::{Numbered, Tally, stamp};
+use crate::place::Placement;
 
 /// The first argument of a peer process; its role and the role's argument follow.
 pub(crate) const FLAG: &str = "--role";
@@ -23,6 +25,15 @@ pub(crate) const ECHO_STREAM: &str = "echo-stream";
 pub(crate) const ECHO_IPC_TYPED: &str = "echo-ipc-typed";
 /// The role that echoes byte messages of ipc-channel.
 pub(crate) const ECHO_IPC_BYTES: &str = "echo-ipc-bytes";
+
+/// The role that counts messages of a fixed size on the stream that is its standard input.
+pub(crate) const COUNT_STREAM: &str = "count-stream";
+/// The role that counts numbers that come by ipc-channel.
+pub(crate) const COUNT_IPC_8: &str = "count-ipc-8";
+/// The role that counts arrays of numbers that come by ipc-channel.
+pub(crate) const COUNT_IPC_64: &str = "count-ipc-64";
+/// The role that counts byte messages that come by ipc-channel.
+pub(crate) const COUNT_IPC_BYTES: &str = "count-ipc-bytes";
 
 /// The role that makes generators and says what they take.
 pub(crate) const ALIVE: &str = "alive";
@@ -40,6 +51,10 @@ pub(crate) fn play(arguments: &[String]) -> Outcome<()> {
         Some(ECHO_STREAM) => echo_stream(argument()?.parse()?),
         Some(ECHO_IPC_TYPED) => echo_ipc_typed(argument()?),
         Some(ECHO_IPC_BYTES) => echo_ipc_bytes(argument()?),
+        Some(COUNT_STREAM) => count_stream(argument()?.parse()?),
+        Some(COUNT_IPC_8) => count_ipc_typed::<u64>(argument()?),
+        Some(COUNT_IPC_64) => count_ipc_typed::<[u64; 8]>(argument()?),
+        Some(COUNT_IPC_BYTES) => count_ipc_bytes(argument()?),
         Some(ALIVE) => alive::play(&argument()?),
         other => Err(format!("no such role: {other:?}").into()),
     }
@@ -73,6 +88,49 @@ fn echo_ipc_bytes(server: String) -> Outcome<()> {
     IpcSender::<BytesEnds>::connect(server)?.send((to_us, from_us))?;
     while let Ok(message) = requests.recv() {
         answers.send(&message)?;
+    }
+    Ok(())
+}
+
+/// Reads whole messages of `size` bytes until the stream ends, and answers the last of each series with their number.
+fn count_stream(size: usize) -> Outcome<()> {
+    Placement::Apart.pin(1)?;
+    let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (mut message, mut tally) = (vec![0; size], Tally::default());
+    while stream.read_exact(&mut message).is_ok() {
+        if let Some(count) = tally.note(stamp(&message)) {
+            stream.write_all(&count.to_le_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Hands channels to the owner behind `server` and counts what comes until the owner drops its end.
+fn count_ipc_typed<T: Numbered>(server: String) -> Outcome<()> {
+    Placement::Apart.pin(1)?;
+    let (to_us, messages) = ipc::channel::<T>()?;
+    let (counts, from_us) = ipc::channel::<u64>()?;
+    IpcSender::connect(server)?.send((to_us, from_us))?;
+    let mut tally = Tally::default();
+    while let Ok(message) = messages.recv() {
+        if let Some(count) = tally.note(message.number()) {
+            counts.send(count)?;
+        }
+    }
+    Ok(())
+}
+
+/// As `count_ipc_typed`, with messages that are bytes.
+fn count_ipc_bytes(server: String) -> Outcome<()> {
+    Placement::Apart.pin(1)?;
+    let (to_us, messages) = ipc::bytes_channel()?;
+    let (counts, from_us) = ipc::channel::<u64>()?;
+    IpcSender::connect(server)?.send((to_us, from_us))?;
+    let mut tally = Tally::default();
+    while let Ok(message) = messages.recv() {
+        if let Some(count) = tally.note(stamp(&message)) {
+            counts.send(count)?;
+        }
     }
     Ok(())
 }

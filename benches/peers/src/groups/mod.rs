@@ -8,6 +8,7 @@ mod generator;
 mod greenlet;
 mod lock;
 mod memory;
+pub(crate) mod messages;
 mod pool;
 mod priority;
 mod process;
@@ -55,7 +56,8 @@ fn of_threads() -> Vec<Contest> {
 
 /// Every contest, in the order of the report.
 pub(crate) fn all() -> Vec<Contest> {
-    let others = [alive::contests(), connection::contests(), process::contests(), pool::contests()];
+    let others =
+        [alive::contests(), messages::contests(), connection::contests(), process::contests(), pool::contests()];
     of_threads().into_iter().chain(others.into_iter().flatten()).collect()
 }
 
