@@ -26,7 +26,7 @@ use crate::process::{Exit, ForkError};
 use crate::reactor::{self, Interest, Mode, Poller, Token};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Readiness};
-use crate::sys::signal::{self, SignalFd, number};
+use crate::sys::signal::served::{self, SignalFd, number};
 use crate::sys::{process, socket, tcp};
 
 /// The signals that the master acts on, and what they ask for.
@@ -62,7 +62,7 @@ pub(super) fn run(addrs: &[SocketAddr], config: Arc<Config>, orders: Orders) -> 
     let listener = listen(addrs, orders.backlog)?;
     let signals = SIGNALS.map(|(signal, _)| signal);
     // Before the first fork, so that none is lost; dropped last, so that none is left pending.
-    let mask = signal::block(&signals)?;
+    let mask = served::block(&signals)?;
     let mut master = Master::new(listener, config, orders, SignalFd::new(&signals)?)?;
     let result = master.supervise();
     drop(master);

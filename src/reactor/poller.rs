@@ -58,16 +58,25 @@ impl Poller {
     }
 
     /// The poller's own descriptors, for a fork that must not pass them on.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the pre-fork master's"))]
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.epoll.as_fd(), self.waker.as_fd()]
     }
 
     /// [`Registrar::register`]; to change a registration, ask the [`registrar`](Self::registrar).
+    #[cfg_attr(
+        not(any(feature = "server", test)),
+        expect(dead_code, reason = "the pool registers from another thread")
+    )]
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest, mode: Mode) -> io::Result<()> {
         self.registrar.register(fd, token, interest, mode)
     }
 
     /// [`Registrar::deregister`].
+    #[cfg_attr(
+        not(any(feature = "server", test)),
+        expect(dead_code, reason = "the pool registers from another thread")
+    )]
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.registrar.deregister(fd)
     }

@@ -205,6 +205,7 @@ impl From<&libc::rusage> for Usage {
 }
 
 /// Whether [`PidFd::try_wait`] failed because the process is not a child of this one, or not any more.
+#[cfg_attr(not(any(feature = "server", test)), expect(dead_code, reason = "the pre-fork master's"))]
 pub(crate) fn is_not_our_child(error: &io::Error) -> bool {
     errno(error) == Some(libc::ECHILD)
 }
@@ -317,6 +318,7 @@ pub(crate) fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 }
 
 /// Closes each of `private`, under the same promise as [`close_all_except`].
+#[cfg(feature = "server")]
 pub(crate) fn close_each(private: &[BorrowedFd<'_>]) -> io::Result<()> {
     private.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).try_for_each(|fd| close_range(fd, fd))
 }

@@ -18,7 +18,7 @@ use crate::prefork::conn::{Conn, Fill};
 use crate::prefork::control::Report;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Readiness};
-use crate::sys::signal;
+use crate::sys::signal::served;
 use crate::sys::tcp::{self, AcceptError};
 use crate::sys::thread;
 
@@ -51,7 +51,7 @@ impl Switch {
         let thread = self.thread.load(Ordering::Acquire);
         if thread != 0 && !self.has_stopped() {
             // It fails only if the thread has just ended.
-            let _ = signal::send_to_thread(thread, signal::number::SIGURG);
+            let _ = served::send_to_thread(thread, served::number::SIGURG);
         }
     }
 

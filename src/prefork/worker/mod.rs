@@ -38,7 +38,7 @@ use super::scoreboard::{Board, Field, WorkerState};
 use crate::queue::Queue;
 use crate::reactor::{Event, Interest, Mode, Poller, Token, Waker};
 use crate::sys::clock::Deadline;
-use crate::sys::signal::number;
+use crate::sys::signal::served::{self, SignalFd, number};
 use crate::sys::{process, signal, tcp};
 use acceptor::Switch;
 pub(super) use load::Admission;
@@ -128,7 +128,7 @@ pub(super) fn run(start: Start) -> i32 {
 }
 
 /// Signals, and the user's own preparations, while there is one thread.
-fn boot(config: &Config, cx: &WorkerCx, master: u32) -> Result<signal::SignalFd, String> {
+fn boot(config: &Config, cx: &WorkerCx, master: u32) -> Result<SignalFd, String> {
     let failed = |error: io::Error| error.to_string();
     // Nobody hears the master's death while the user's code runs, and nobody is being served: the kernel may do it.
     process::die_with_parent(true).map_err(failed)?;
@@ -140,10 +140,10 @@ fn boot(config: &Config, cx: &WorkerCx, master: u32) -> Result<signal::SignalFd,
     {
         signal::ignore(ignored).map_err(failed)?;
     }
-    signal::no_op_handler(number::SIGURG).map_err(failed)?;
+    served::no_op_handler(number::SIGURG).map_err(failed)?;
     let mine = [number::SIGTERM, number::SIGQUIT];
-    signal::block_for_good(&mine).map_err(failed)?;
-    let signals = signal::SignalFd::new(&mine).map_err(failed)?;
+    served::block_for_good(&mine).map_err(failed)?;
+    let signals = SignalFd::new(&mine).map_err(failed)?;
     if let Some(boot) = &config.boot {
         let booted = catch_unwind(AssertUnwindSafe(|| boot(cx)));
         booted.map_err(|_| "it panicked".to_owned())?.map_err(|error| error.to_string())?;
@@ -157,7 +157,7 @@ fn boot(config: &Config, cx: &WorkerCx, master: u32) -> Result<signal::SignalFd,
 struct Loop {
     poller: Poller,
     control: Arc<OwnedFd>,
-    signals: signal::SignalFd,
+    signals: SignalFd,
     shared: Arc<Shared>,
     /// Until the worker is told to serve.
     listener: Option<TcpListener>,
@@ -175,7 +175,7 @@ impl Loop {
         cx: WorkerCx,
         listener: TcpListener,
         control: Arc<OwnedFd>,
-        signals: signal::SignalFd,
+        signals: SignalFd,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| error.to_string();
         let poller = Poller::new().map_err(failed)?;

@@ -8,6 +8,8 @@ use super::{Event, Poller, Token};
 use crate::sys::clock::Deadline;
 
 mod descriptors;
+#[cfg(feature = "server")]
+mod signals;
 mod threads;
 mod timing;
 

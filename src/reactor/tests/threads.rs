@@ -1,4 +1,4 @@
-//! Other threads, and signals: who may end a poll, and who may not.
+//! Other threads: what they may do with a poller.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::{full_pipe, now, poll, readable, soon};
 use crate::reactor::{Event, Interest, Mode, Poller, Token};
-use crate::sys::signal;
-
-const SIGWINCH: i32 = 28;
 
 #[test]
 fn wake_ups_before_a_poll_are_one() {
@@ -89,35 +86,8 @@ fn another_thread_re_arms_a_descriptor_without_waking_the_owner() {
     });
 }
 
-#[test]
-fn a_signal_does_not_end_a_poll() {
-    let mut poller = Poller::new().unwrap();
-    let waker = poller.waker();
-    signal::no_op_handler(SIGWINCH).unwrap();
-    let (tell, told) = mpsc::channel();
-    let sleeper = thread::spawn(move || {
-        tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        poll(&mut poller, soon())
-    });
-    let task = told.recv().unwrap();
-    let thread = task.file_name().and_then(|name| name.to_str()).unwrap().parse().unwrap();
-    for _ in 0..10 {
-        wait_until_asleep(&task);
-        let before = sleeps(&task);
-        signal::send_to_thread(thread, SIGWINCH).unwrap();
-        let give_up = Instant::now() + Duration::from_secs(30);
-        while sleeps(&task) == before {
-            assert!(!sleeper.is_finished(), "the signal ended the poll");
-            assert!(Instant::now() < give_up, "the poll was not interrupted");
-            thread::yield_now();
-        }
-    }
-    waker.wake();
-    assert_eq!(sleeper.join().unwrap(), [Event::Woken]);
-}
-
 /// Waits until the thread at `task`, relative to /proc, sleeps in the kernel.
-fn wait_until_asleep(task: &Path) {
+pub(super) fn wait_until_asleep(task: &Path) {
     let stat_file = Path::new("/proc").join(task).join("stat");
     let give_up = Instant::now() + Duration::from_secs(30);
     loop {
@@ -129,11 +99,4 @@ fn wait_until_asleep(task: &Path) {
         assert!(Instant::now() < give_up, "{stat}");
         thread::yield_now();
     }
-}
-
-/// How often the thread at `task` has gone to sleep.
-fn sleeps(task: &Path) -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc").join(task).join("status")).unwrap();
-    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-    count.trim().parse().unwrap()
 }
