@@ -16,12 +16,18 @@
 //! | many of them, as a slice under a lock | [`Array`] | `Array` |
 //! | a few numbers and texts | [`ShareableList`] | `ShareableList` |
 //! | bytes that several processes write, without a lock; or that nobody writes any more | [`SharedMemory`]; [`SharedBytes`] | `SharedMemory` |
+#![cfg_attr(
+    feature = "ipc-channel",
+    doc = "| an endpoint of the crate ipc-channel inside a message | [`channel::Passed`] | |"
+)]
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
 
 mod array;
 mod barrier;
+#[cfg(feature = "ipc-channel")]
+pub mod channel;
 mod condition;
 mod connection;
 mod counter;

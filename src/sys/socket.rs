@@ -64,6 +64,15 @@ pub(crate) fn dead_socket() -> io::Result<OwnedFd> {
     during("making the socket that replaces one handed over", dead)
 }
 
+/// A SEQPACKET socket that is connected to whoever listens at a path.
+#[cfg(feature = "ipc-channel")]
+pub(crate) fn connect_seqpacket(path: &std::path::Path) -> io::Result<OwnedFd> {
+    use nix::sys::socket::{UnixAddr, connect};
+    let connected = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .and_then(|socket| connect(socket.as_raw_fd(), &UnixAddr::new(path)?).map(|()| socket));
+    during("connecting to a socket in the temporary directory", connected)
+}
+
 /// Whether a descriptor is a SEQPACKET socket.
 pub(crate) fn is_seqpacket(fd: BorrowedFd<'_>) -> bool {
     matches!(getsockopt(&fd, sockopt::SockType), Ok(SockType::SeqPacket))
