@@ -9,6 +9,10 @@ ci/planted.sh
 
 echo "deep: a kill at every instruction, in an optimised build"
 CREWKIT_KILL_POINTS=all ci/crash.sh
+echo "deep: kills at random, with other choices"
+for seed in $(seq 2 6); do
+    CREWKIT_CHAOS_SEED=$seed CREWKIT_CHAOS_KILLS=5000 cargo test --release --test chaos
+done
 
 # The large models, of which the gate looks at three interruptions, are looked at whole; of the others what is seen of five
 # in a minute each comes on top of the four that the gate has seen whole.

@@ -1,5 +1,7 @@
 //! Children that hold something of an object in shared memory, and how they are stopped.
 
+mod mappings;
+
 use std::time::Duration;
 
 use crewkit::ipc::Connection;
@@ -9,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::alone::{Child, peer};
+pub(crate) use mappings::mappings;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const BRIEFLY: Duration = Duration::from_millis(50);
@@ -36,9 +39,4 @@ pub(crate) fn stop(child: &Child) {
     kill(child.pid(), Signal::SIGSTOP).unwrap();
     let status = waitpid(child.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
     assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
-}
-
-/// How many mappings of shared memory this process has.
-pub(crate) fn mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:crewkit").count()
 }
