@@ -52,6 +52,8 @@ pub mod coroutine;
 pub mod thread;
 
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
+mod auth;
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
 mod framing;
 #[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
 mod panics;

@@ -20,6 +20,7 @@
     feature = "ipc-channel",
     doc = "| an endpoint of the crate ipc-channel inside a message | [`channel::Passed`] | |"
 )]
+//! | to be found by processes that were handed nothing, and to find them | [`Listener`], [`Client`] | `Listener`, `Client` |
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
@@ -41,6 +42,7 @@ mod half;
 mod handle;
 mod item;
 mod list;
+mod listener;
 mod lock;
 mod lock_error;
 mod member;
@@ -55,6 +57,7 @@ mod value;
 mod wait;
 pub(crate) mod wire;
 
+pub use crate::auth::{AuthError, Key};
 pub use array::{Array, ArrayGuard};
 pub use barrier::{Barrier, BarrierError};
 pub use condition::Condition;
@@ -66,6 +69,7 @@ pub use fd::Fd;
 pub use half::{RecvHalf, SendHalf};
 pub use item::Item;
 pub use list::{ListError, ShareableList};
+pub use listener::{AcceptError, Address, Auth, Client, ConnectError, Listener, Peer, Refusal, Refusals};
 pub use lock::{Lock, LockGuard};
 pub use lock_error::{LockError, NotOwner};
 pub use memory::{OutOfRange, SealError, SharedBytes, SharedMemory};

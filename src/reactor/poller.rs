@@ -92,17 +92,12 @@ impl Poller {
     }
 
     /// Sets a timer; it fires once, at `at` or later, never before.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "pool and prefork wait for one deadline each; a manager has many")
-    )]
     pub(crate) fn set_timer(&mut self, at: Deadline, token: Token) -> TimerId {
         self.timers.set(at, token)
     }
 
     /// Takes a timer back. True: it was set, and its event will not come. False: its event was delivered already,
     /// perhaps in the batch that the owner is working through (compare the [`TimerId`]), or it was cancelled before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "see `set_timer`"))]
     pub(crate) fn cancel_timer(&mut self, id: TimerId) -> bool {
         self.timers.cancel(id)
     }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::ops::BitOr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::sys::epoll::Epoll;
@@ -93,6 +93,13 @@ impl Registrar {
     /// ENOENT: it is not in the list.
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.0.delete(fd)
+    }
+}
+
+/// Readable while the poller has an event of a descriptor, or a wake-up; timers do not show.
+impl AsFd for Registrar {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -46,6 +46,7 @@ processes! {
     pub(crate) mod poll;
     pub(crate) mod process;
     pub(crate) mod random;
+    pub(crate) mod rendezvous;
     pub(crate) mod robust;
     pub(crate) mod signal;
     pub(crate) mod socket;

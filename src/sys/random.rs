@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! The kernel writes into an array of ours, at most as many bytes as it has.
+//! The kernel writes into a slice of ours, at most as many bytes as it has.
 
 #![expect(unsafe_code, reason = "getrandom(2), which std does not lend")]
 
@@ -12,13 +12,25 @@ use super::error::during;
 
 /// As many random words as are asked for. Blocks only while the machine boots.
 pub(crate) fn words<const N: usize>() -> io::Result<[u64; N]> {
-    let mut words = [0; N];
+    let mut words = [[0; size_of::<u64>()]; N];
+    fill(words.as_flattened_mut())?;
+    Ok(words.map(u64::from_ne_bytes))
+}
+
+/// As many random bytes as are asked for, 256 at most. Blocks only while the machine boots.
+pub(crate) fn bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn fill(bytes: &mut [u8]) -> io::Result<()> {
     loop {
-        // SAFETY: the array is ours, and as long as we say.
-        let got = unsafe { libc::getrandom(words.as_mut_ptr().cast(), size_of_val(&words), 0) };
+        // SAFETY: the bytes are ours, and as many as we say.
+        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
         match usize::try_from(got) {
             // At most 256 bytes come at once, or an error.
-            Ok(got) if got == size_of_val(&words) => return Ok(words),
+            Ok(got) if got == bytes.len() => return Ok(()),
             Ok(_) => {}
             Err(_) => {
                 let error = io::Error::last_os_error();

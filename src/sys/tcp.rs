@@ -5,10 +5,10 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
-use super::error::{during, errno};
+use super::error::during;
+use super::rendezvous::{is_passing, is_shortage};
 
 /// Binds and listens. Answers are sent without Nagle's delay on every connection accepted from the socket, because
 /// Linux hands TCP_NODELAY down. `backlog` is cut to `net.core.somaxconn` by the kernel.
@@ -44,24 +44,11 @@ pub(crate) fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), 
     Ok((socket.into(), peer))
 }
 
-/// accept(2) asks that pending network errors be treated like EAGAIN.
 fn classify(error: io::Error) -> AcceptError {
-    match errno(&error).map(Errno::from_raw) {
-        Some(Errno::EINTR) => AcceptError::Interrupted,
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => AcceptError::OutOfResources,
-        Some(
-            Errno::ECONNABORTED
-            | Errno::EPROTO
-            | Errno::ENETDOWN
-            | Errno::ENETUNREACH
-            | Errno::ENOPROTOOPT
-            | Errno::EHOSTDOWN
-            | Errno::EHOSTUNREACH
-            | Errno::ENONET
-            | Errno::EOPNOTSUPP
-            | Errno::ETIMEDOUT
-            | Errno::EPERM,
-        ) => AcceptError::Passing,
+    match error {
+        _ if error.kind() == io::ErrorKind::Interrupted => AcceptError::Interrupted,
+        _ if is_shortage(&error) => AcceptError::OutOfResources,
+        _ if is_passing(&error) => AcceptError::Passing,
         _ => AcceptError::Listener(error),
     }
 }
@@ -83,6 +70,8 @@ pub(crate) fn most_descriptors() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::error::errno;
+    use nix::errno::Errno;
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -20,6 +20,7 @@ mod objects;
 mod points;
 #[path = "../alone/sleeping.rs"]
 mod sleeping;
+mod strangers;
 mod waits;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use crewkit::ipc::{Lock, RLock};
 use messages::{Large, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending, sending_an_end};
 use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
 use points::{When, both, once_seen_always_seen, series};
+use strangers::{accepting, connecting, taking_a_path};
 use waits::{
     being_notified, giving_back_permits, making_a_trip, making_and_forgetting_permits, notifying, setting_an_event,
     taking_permits, waiting_for_permits,
@@ -46,6 +48,14 @@ fn main() -> ExitCode {
             // What this survivor sees depends on how far it came itself, so only the ends of the series are certain.
             series(receiving_from_a_blocked_sender, When::Asleep);
         }),
+        ("connect_to_a_listener", || {
+            // Whether a listener that is about to accept sees the death first depends on the clock.
+            series(connecting, When::Asleep);
+        }),
+        ("accept_a_client", || {
+            series(accepting, When::Asleep);
+        }),
+        ("take_over_a_path_and_give_it_back", || once_seen_always_seen(taking_a_path, When::Later)),
         ("take_and_release_a_lock", || once_seen_always_seen(taking_a_lock::<Lock>, When::Later)),
         ("take_and_release_an_rlock_twice", || once_seen_always_seen(taking_a_lock::<RLock>, When::Later)),
         ("release_a_lock_for_which_two_wait", || once_seen_always_seen(releasing_a_lock::<Lock>, When::Asleep)),

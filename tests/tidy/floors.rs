@@ -9,7 +9,7 @@ pub(crate) const TABLE: &str = " 9  prefork                  master, workers, sc
  6  process                  start methods, life cycle, causes of death
  5  ipc                      messages between processes, and objects that they share
  4  thread  shm  reactor     threads, timers, locals; sealed segments; the event loop
- 3  queue       framing      Queue between threads; message codec with a cap
+ 3  queue  framing  auth     Queue between threads; message codec with a cap; who is there
  3  coroutine                generators, on stacks of their own
  2  sync        model        Lock, RLock, Condition, Semaphore, Event, Barrier; users' models
  1  primitive     panics     atomics, cells, parking: real | loom; panics as values
@@ -131,7 +131,7 @@ mod tests {
         {
             assert!(modules.contains(&(module.to_owned(), floor)), "{modules:?}");
         }
-        assert_eq!(modules.len(), 15, "{modules:?}");
+        assert_eq!(modules.len(), 16, "{modules:?}");
     }
 
     #[test]

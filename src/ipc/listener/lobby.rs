@@ -1,0 +1,212 @@
+//! Those who have connected and have not proved yet who they are.
+//!
+//! Each has a machine of [`crate::auth`], a timer, and a place in one poller, beside the listening socket. Nothing is ever
+//! waited for but all of them at once, so none holds up another.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::inbox::{Found, Inbox};
+use super::{AcceptError, Auth, Book, Peer};
+use crate::auth::{self, AuthError, Fault, Step};
+use crate::reactor::{Event, Interest, Mode, Poller, Registrar, TimerId, Token};
+use crate::sys::clock::Deadline;
+use crate::sys::random;
+use crate::sys::rendezvous::{Credentials, NotAccepted, accept, give, peer_of, user};
+
+/// How many are attended to at a time. Each costs a descriptor.
+const PLACES: usize = 64;
+
+/// The listening socket's token. Those of guests count up from the next, so the lowest is who came first.
+const DOOR: Token = Token(0);
+
+#[derive(Debug)]
+pub(super) struct Lobby {
+    door: OwnedFd,
+    auth: Auth,
+    patience: Duration,
+    poller: Poller,
+    events: Vec<Event>,
+    last_token: usize,
+    guests: BTreeMap<Token, Guest>,
+    /// Have proved who they are, and wait for somebody to accept them.
+    known: VecDeque<(OwnedFd, Peer)>,
+}
+
+#[derive(Debug)]
+struct Guest {
+    socket: OwnedFd,
+    peer: Peer,
+    machine: auth::Server,
+    inbox: Inbox,
+    timer: TimerId,
+}
+
+/// What became of a guest.
+enum Progress {
+    /// It has not said all yet.
+    Stays,
+    /// It said something right, and has its time anew.
+    Answered,
+    Known,
+    Refused(AuthError),
+}
+
+impl Lobby {
+    pub(super) fn new(door: OwnedFd, auth: Auth, patience: Duration) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.register(door.as_fd(), DOOR, Interest::READ, Mode::Level)?;
+        let (guests, known) = (BTreeMap::new(), VecDeque::new());
+        Ok(Self { door, auth, patience, poller, events: Vec::new(), last_token: DOOR.0, guests, known })
+    }
+
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    pub(super) fn registrar(&self) -> Registrar {
+        self.poller.registrar()
+    }
+
+    /// How many have not proved yet who they are.
+    pub(super) fn pending(&self) -> usize {
+        self.guests.len()
+    }
+
+    /// The next who has.
+    pub(super) fn accept(&mut self, book: &Mutex<Book>, deadline: Deadline) -> Result<OwnedFd, AcceptError> {
+        let mut trouble = None;
+        loop {
+            if let Some((socket, peer)) = self.known.pop_front() {
+                if !self.known.is_empty() {
+                    // The poller's descriptor shows them no more.
+                    self.poller.waker().wake();
+                }
+                book.lock().last = Some(peer);
+                return Ok(socket);
+            }
+            if let Some(error) = trouble {
+                return Err(AcceptError::Io(error));
+            }
+            let mut events = std::mem::take(&mut self.events);
+            let polled = self.poller.poll(&mut events, deadline);
+            for event in &events {
+                match *event {
+                    Event::Ready { token: DOOR, .. } => trouble = self.let_in(book).err().or(trouble),
+                    Event::Ready { token, .. } => self.attend(token, book),
+                    Event::Timer { token, id } => self.time_is_up(token, id, book),
+                    Event::Woken => {}
+                }
+            }
+            let is_quiet = events.is_empty();
+            self.events = events;
+            polled?;
+            if is_quiet && deadline.is_expired() {
+                return Err(AcceptError::Timeout);
+            }
+        }
+    }
+
+    /// Takes one connection from the queue, and hears what it has said already.
+    fn let_in(&mut self, book: &Mutex<Book>) -> io::Result<()> {
+        if self.guests.len() == PLACES {
+            self.make_room(book);
+        }
+        let socket = loop {
+            match accept(self.door.as_fd()) {
+                Ok(socket) => break socket,
+                Err(NotAccepted::None) => return Ok(()),
+                // Whoever is silent gives its descriptor to who comes.
+                Err(NotAccepted::OutOfResources(_)) if self.make_room(book) => {}
+                Err(NotAccepted::OutOfResources(error) | NotAccepted::Listener(error)) => return Err(error),
+            }
+        };
+        let Credentials { pid, uid } = peer_of(socket.as_fd())?;
+        let peer = Peer::Process { pid, uid };
+        if self.auth.is_same_user() && uid != user() {
+            // It is gone, or hears it.
+            let _told = give(socket.as_fd(), &auth::Server::farewell(AuthError::WrongUser));
+            book.lock().refused(peer, AuthError::WrongUser);
+            return Ok(());
+        }
+        let machine = auth::Server::new(random::bytes()?);
+        self.last_token += 1;
+        let token = Token(self.last_token);
+        self.poller.register(socket.as_fd(), token, Interest::READ, Mode::Level)?;
+        let timer = self.poller.set_timer(Deadline::after(self.patience), token);
+        self.guests.insert(token, Guest { socket, peer, machine, inbox: Inbox::new(), timer });
+        self.attend(token, book);
+        Ok(())
+    }
+
+    /// Hears what a guest says; an event may be of one who is gone.
+    fn attend(&mut self, token: Token, book: &Mutex<Book>) {
+        let Some(guest) = self.guests.get_mut(&token) else { return };
+        match guest.hear(&self.auth) {
+            Progress::Stays => {}
+            Progress::Answered => {
+                self.poller.cancel_timer(guest.timer);
+                guest.timer = self.poller.set_timer(Deadline::after(self.patience), token);
+            }
+            Progress::Known => {
+                let known = self.see_off(token);
+                self.known.extend(known);
+            }
+            Progress::Refused(why) => self.turn_away(token, why, book),
+        }
+    }
+
+    fn time_is_up(&mut self, token: Token, id: TimerId, book: &Mutex<Book>) {
+        // It may have answered in this very batch.
+        if self.guests.get(&token).is_some_and(|guest| guest.timer == id) {
+            self.turn_away(token, AuthError::TooSlow, book);
+        }
+    }
+
+    /// Turns away who came first and has said nothing, or else who came first; whether there was anybody.
+    fn make_room(&mut self, book: &Mutex<Book>) -> bool {
+        let silent = self.guests.iter().find(|(_, guest)| !guest.machine.has_heard());
+        let Some(token) = silent.or(self.guests.first_key_value()).map(|(&token, _)| token) else { return false };
+        self.turn_away(token, AuthError::Crowded, book);
+        true
+    }
+
+    fn turn_away(&mut self, token: Token, why: AuthError, book: &Mutex<Book>) {
+        if let Some((socket, peer)) = self.see_off(token) {
+            let _told = give(socket.as_fd(), &auth::Server::farewell(why));
+            book.lock().refused(peer, why);
+        }
+    }
+
+    /// A guest is one no more.
+    fn see_off(&mut self, token: Token) -> Option<(OwnedFd, Peer)> {
+        let guest = self.guests.remove(&token)?;
+        self.poller.cancel_timer(guest.timer);
+        // It is in the list, or else will leave it when it is closed.
+        let _watched = self.poller.deregister(guest.socket.as_fd());
+        Some((guest.socket, guest.peer))
+    }
+}
+
+impl Guest {
+    fn hear(&mut self, auth: &Auth) -> Progress {
+        let frame = match self.inbox.next(self.socket.as_fd()) {
+            Found::Nothing => return Progress::Stays,
+            Found::End => return Progress::Refused(AuthError::Closed),
+            Found::Frame(frame) => frame,
+        };
+        let (answer, progress) = match self.machine.receive(auth.key(), frame) {
+            Ok(Step::Send(answer)) => (Some(answer), Progress::Answered),
+            Ok(Step::Done(answer)) => (answer, Progress::Known),
+            Err(Fault::Ours(why) | Fault::Theirs(why)) => return Progress::Refused(why),
+        };
+        match answer.map_or(Ok(()), |answer| give(self.socket.as_fd(), &answer)) {
+            Ok(()) => progress,
+            Err(_) => Progress::Refused(AuthError::Closed),
+        }
+    }
+}
