@@ -173,7 +173,7 @@ fn other_users_are_told_apart() {
         let refusal = listener.refusals().latest[0];
         assert_eq!(refusal.why, AuthError::WrongUser);
         assert!(
-            matches!(refusal.peer, Peer::Process { uid, pid } if uid == NOBODY.as_raw() && pid == other.pid().as_raw() as u32)
+            matches!(refusal.peer, Peer::Process { uid, pid } if uid == NOBODY.as_raw() && pid == other.pid().as_raw().cast_unsigned())
         );
         assert_eq!(other.exit_code(), 0);
         serves(&listener, auth);

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Why somebody at the other end of a socket was not trusted (Python: `AuthenticationError`, and what its messages say).
 ///
-/// As a [server's refusal](super::Refusal) it speaks of the client; in [`ConnectError::Untrusted`](super::ConnectError) of the
-/// server; in [`ConnectError::Refused`](super::ConnectError) of this process, as the server sees it.
+/// As a [server's refusal](crate::ipc::Refusal) it speaks of the client; in [`ConnectError::Untrusted`](crate::ipc::ConnectError) of the
+/// server; in [`ConnectError::Refused`](crate::ipc::ConnectError) of this process, as the server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthError {

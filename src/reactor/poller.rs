@@ -64,19 +64,11 @@ impl Poller {
     }
 
     /// [`Registrar::register`]; to change a registration, ask the [`registrar`](Self::registrar).
-    #[cfg_attr(
-        not(any(feature = "server", test)),
-        expect(dead_code, reason = "the pool registers from another thread")
-    )]
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest, mode: Mode) -> io::Result<()> {
         self.registrar.register(fd, token, interest, mode)
     }
 
     /// [`Registrar::deregister`].
-    #[cfg_attr(
-        not(any(feature = "server", test)),
-        expect(dead_code, reason = "the pool registers from another thread")
-    )]
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.registrar.deregister(fd)
     }

@@ -26,16 +26,15 @@ fn each_kind_of_trust_is_enough() {
     }
 }
 
+/// Handles of the two kinds that a message may hold.
+type Handles = (Connection<u8, u8>, Fd<std::io::PipeWriter>);
+
 #[test]
 fn what_is_accepted_is_a_connection_like_any_other() {
     let listener = bind(&Auth::SameUser);
     thread::scope(|scope| {
         let client = asleep::spawn(scope, || {
-            let end = Client::connect::<(Connection<u8, u8>, Fd<std::io::PipeWriter>), Vec<u8>>(
-                listener.address(),
-                Auth::SameUser,
-            )
-            .unwrap();
+            let end = Client::connect::<Handles, Vec<u8>>(listener.address(), Auth::SameUser).unwrap();
             let (near, far) = pipe::<u8, u8>().unwrap();
             let (reader, writer) = std::io::pipe().unwrap();
             end.send(&(far, Fd(writer))).unwrap();
@@ -46,7 +45,7 @@ fn what_is_accepted_is_a_connection_like_any_other() {
             assert_eq!(end.recv_bytes_timeout(LONG).unwrap(), bytes);
             end.send_bytes_timeout(&bytes, LONG).unwrap();
         });
-        let end: Connection<Vec<u8>, (Connection<u8, u8>, Fd<std::io::PipeWriter>)> = listener.accept().unwrap();
+        let end: Connection<Vec<u8>, Handles> = listener.accept().unwrap();
         let (far, Fd(mut writer)) = end.recv_timeout(LONG).unwrap();
         far.send(&3).unwrap();
         std::io::Write::write_all(&mut writer, b"through").unwrap();
@@ -111,7 +110,7 @@ fn a_thread_that_accepts_keeps_no_other_from_its_time() {
 
 #[test]
 fn several_threads_share_those_who_come() {
-    const EACH: usize = 25;
+    const EACH: u32 = 25;
     let (listener, auth) = (bind(&Auth::Key(key())), Auth::Key(key()));
     thread::scope(|scope| {
         let threads: Vec<_> = (0..3)
@@ -126,7 +125,7 @@ fn several_threads_share_those_who_come() {
             .collect();
         for _ in 0..3 {
             asleep::spawn(scope, || {
-                for number in 0..EACH as u32 {
+                for number in 0..EACH {
                     let end: Connection<u32, u32> =
                         Client::connect_timeout(listener.address(), auth.clone(), LONG).unwrap();
                     end.send(&number).unwrap();

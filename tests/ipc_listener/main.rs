@@ -2,6 +2,7 @@
 //! in `ipc_listener_processes.rs`, and a kill at each instruction in `kill_points`.
 
 #![cfg(feature = "processes")]
+#![expect(clippy::unwrap_used, reason = "what the tests have in common stands in functions of their own")]
 
 #[path = "../asleep/mod.rs"]
 mod asleep;

@@ -3,8 +3,8 @@
 //! | Part | What it does |
 //! |---|---|
 //! | [`Address`], [`Auth`] | where, and who may come |
-//! | [`Lobby`](lobby::Lobby) | those who have come and have not proved yet who they are |
-//! | [`Claim`](claim::Claim) | the name of a Unix socket in the file system |
+//! | [`Lobby`] | those who have come and have not proved yet who they are |
+//! | [`Claim`] | the name of a Unix socket in the file system |
 //! | [`Client`] | the side that comes |
 //!
 //! The handshake itself is [`crate::auth`]'s.
