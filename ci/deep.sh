@@ -21,6 +21,9 @@ LOOM_MAX_PREEMPTIONS=5 LOOM_MAX_DURATION=60 ci/loom.sh
 
 ci/valgrind.sh
 
+echo "deep: each target of fuzz/ for five minutes"
+CREWKIT_FUZZ_SECONDS=300 ci/fuzz.sh
+
 echo "deep: the tests and the stress programs ten times over, to find what fails now and then"
 for _ in $(seq 10); do
     ci/test.sh --quiet --lib --tests

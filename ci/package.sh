@@ -11,7 +11,7 @@ listed=$(cargo package --list --allow-dirty)
 } | while read -r wanted; do
     grep -qx "$wanted" <<<"$listed" || { echo "package: $wanted is not in the package"; exit 1; }
 done
-if grep -E '^(\.?ci|target|benches|loom-tests|tests/(properties|tidy|stress))(/|$)' <<<"$listed"; then
+if grep -E '^(\.?ci|target|benches|fuzz|loom-tests|tests/(properties|tidy|stress))(/|$)' <<<"$listed"; then
     echo "package: these files are of no use outside of the repository"
     exit 1
 fi

@@ -38,6 +38,9 @@ mod error;
 mod event;
 mod exclusive;
 pub mod fd;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod half;
 mod handle;
 mod item;

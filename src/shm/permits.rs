@@ -280,10 +280,8 @@ impl Held<Permits> {
     pub(crate) fn release(&self, count: u32, deadline: Deadline) -> Result<Result<(), TooMany>, Refused> {
         let inside = self.inside(deadline)?;
         let permits = inside.permits();
-        let total = permits.total.load(Ordering::Relaxed) + u64::from(count);
-        if total > permits.limit() {
-            return Ok(Err(TooMany));
-        }
+        let total = permits.total.load(Ordering::Relaxed).checked_add(count.into());
+        let Some(total) = total.filter(|&total| total <= permits.limit()) else { return Ok(Err(TooMany)) };
         permits.total.store(total, Ordering::Relaxed);
         inside.put_into_nobodys(count.into());
         drop(inside);

@@ -46,7 +46,7 @@ impl AsFd for Child {
     }
 }
 
-/// Forks; the child runs `body` and ends with the code it returns ([`PANICKED`] if it panics).
+/// Forks; the child runs `body` and ends with the code it returns ([`PANICKED`](super::PANICKED) if it panics).
 ///
 /// The child keeps every descriptor but those in `private`, which are the parent's own affair: what `body` captures may
 /// hold descriptors that nobody here knows of. `body` must not use or drop an owner of a private one. It begins with an
