@@ -4,7 +4,7 @@
 #![cfg(feature = "processes")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
-use crewkit::ipc::{Array, Connection, LockError, RecvError, pipe};
+use crewkit::ipc::{Array, Connection, Detail, LockError, RecvError, pipe};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -233,9 +233,13 @@ fn it_travels_and_stays_the_same_array() {
     again.set(0, 3.5).unwrap();
     drop((near, far, again));
     assert_eq!(*array.lock().unwrap(), [3.5, 2.5]);
-    assert_eq!(format!("{array:?}"), "ipc::Array { element: \"f64\", len: 2, locked: false, mine: false }");
+    let begin = "ipc::Array { element: \"f64\", len: 2, locked: ";
+    assert!(format!("{array:?}").starts_with(&format!("{begin}false, mine: false, waiters: 0, ")), "{array:?}");
     let guard = array.lock().unwrap();
-    assert_eq!(format!("{array:?}"), "ipc::Array { element: \"f64\", len: 2, locked: true, mine: true }");
+    assert!(format!("{array:?}").starts_with(&format!("{begin}true, mine: true, holder: ")), "{array:?}");
+    let stats = array.stats();
+    assert_eq!((stats.detail, stats.bytes % 8), (Detail::Array { len: 2 }, 0));
+    assert_eq!(stats.holder.and_then(|holder| holder.pid), Some(std::process::id()));
     assert_eq!(format!("{guard:?}"), "ipc::ArrayGuard { owner_died: false, .. }");
 }
 

@@ -5,7 +5,7 @@
 
 mod asleep;
 
-use crewkit::ipc::{Barrier, BarrierError, pipe};
+use crewkit::ipc::{Barrier, BarrierError, Detail, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -139,7 +139,9 @@ fn no_parties_are_a_mistake() {
 #[test]
 fn debug_tells_who_takes_part() {
     let barrier = Barrier::new(2).unwrap();
-    assert_eq!(format!("{barrier:?}"), "ipc::Barrier { parties: 2, waiting: 0, is_broken: false, processes: [] }");
+    let text = "ipc::Barrier { parties: 2, waiting: 0, is_broken: false, processes: [], inside: {}, recoveries: 0 }";
+    assert_eq!(format!("{barrier:?}"), text);
     barrier.enroll().unwrap();
-    assert!(format!("{barrier:?}").ends_with(&format!("processes: [{}] }}", std::process::id())), "{barrier:?}");
+    assert!(format!("{barrier:?}").contains(&format!("processes: [{}], ", std::process::id())), "{barrier:?}");
+    assert_eq!(barrier.stats().detail, Detail::Barrier { parties: 2, waiting: 0, is_broken: false });
 }

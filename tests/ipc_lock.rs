@@ -6,7 +6,7 @@
 
 mod asleep;
 
-use crewkit::ipc::{Connection, Lock, LockError, NotOwner, RLock, RecvError, pipe};
+use crewkit::ipc::{Connection, Detail, Lock, LockError, NotOwner, RLock, RecvError, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
@@ -172,6 +172,42 @@ macro_rules! for_both {
             again.release().unwrap();
             assert!(!again.is_locked());
             elsewhere(|| drop(again.lock().unwrap()));
+        }
+
+        #[test]
+        fn it_says_who_holds_it_for_how_long_others_wait_and_how_often_it_was_recovered() {
+            let lock = $lock::new().unwrap();
+            let stats = lock.stats();
+            assert_eq!((stats.holder, stats.waiters, stats.recoveries), (None, 0, 0));
+            assert_eq!((stats.detail, stats.owner_died), (Detail::Lock { depth: 0 }, false));
+            lock.acquire().unwrap();
+            let holder = lock.stats().holder.unwrap();
+            assert_eq!((holder.pid, holder.waited_for), (Some(std::process::id()), None), "nobody waits");
+            thread::scope(|scope| {
+                let waiters = [(); 2].map(|()| asleep::spawn(scope, || drop(lock.lock().unwrap())));
+                let begin = Instant::now();
+                // Longer than a slice: who waits does not begin anew with each.
+                let long = || lock.stats().holder.unwrap().waited_for.is_some_and(|time| time >= 4 * BRIEFLY);
+                while lock.stats().waiters != 2 || !long() {
+                    assert!(begin.elapsed() < LONG, "{lock:?}");
+                    thread::yield_now();
+                }
+                assert!(lock.stats().holder.unwrap().waited_for.unwrap() <= begin.elapsed() + BRIEFLY);
+                lock.release().unwrap();
+                waiters.into_iter().for_each(asleep::Watched::join);
+            });
+            lock.acquire().unwrap();
+            let stats = lock.stats();
+            assert_eq!((stats.holder.unwrap().waited_for, stats.waiters), (None, 0), "nobody waits for it this time");
+            lock.release().unwrap();
+            for deaths in 1..=2 {
+                died(&lock);
+                let Err(LockError::OwnerDied(guard)) = lock.lock() else { panic!("not told") };
+                let stats = lock.stats();
+                assert_eq!((stats.recoveries, stats.owner_died), (deaths, true));
+                guard.recover();
+                assert!(!lock.stats().owner_died);
+            }
         }
 
         #[test]

@@ -6,7 +6,7 @@
 
 mod asleep;
 
-use crewkit::ipc::{BoundedSemaphore, Connection, LockError, RecvError, ReleaseError, Semaphore, pipe};
+use crewkit::ipc::{BoundedSemaphore, Connection, Detail, LockError, RecvError, ReleaseError, Semaphore, pipe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -172,6 +172,9 @@ macro_rules! for_both {
             let text = format!("{semaphore:?}");
             let holder = format!("holders: {{{}: 2}}", std::process::id());
             assert!(text.contains("available: 1, total: 3") && text.contains(&holder), "{text}");
+            let stats = semaphore.stats();
+            assert!(matches!(stats.detail, Detail::Semaphore { available: 1, total: 3, .. }), "{stats:?}");
+            assert_eq!((stats.users.len(), stats.users[0].count, stats.holder), (1, 2, None));
         }
 
         #[test]

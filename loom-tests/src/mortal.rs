@@ -255,7 +255,7 @@ impl Robust {
     }
 
     /// Takes it, waiting for its holder to release it or to die. A model waits without a deadline.
-    pub fn lock<D>(&self, _: D) -> Result<Got, Refused> {
+    pub fn lock<D>(&self, _: D, _: impl Fn(u32)) -> Result<Got, Refused> {
         step();
         let me = ME.with(Cell::get);
         let mut state = self.state();

@@ -43,7 +43,7 @@ impl Elements {
 
     /// Takes the lock; whether the elements are in order.
     fn enter(&self) -> bool {
-        self.lock.lock(()).unwrap();
+        self.lock.lock((), |_| {}).unwrap();
         self.lock.make_consistent();
         self.journal.mend(&self.row())
     }

@@ -15,14 +15,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use guard::ArrayGuard;
 
 use super::handle::Handle;
-use super::{LockError, Shareable};
+use super::{LockError, Shareable, Stats};
 use crate::primitive::Refused;
 use crate::shm::{Journal, Locked, Object, Row, State, Type};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 10;
+pub(super) const KIND: u32 = 10;
 
-type Words = Locked<KIND, Journal>;
+pub(super) type Words = Locked<KIND, Journal>;
 
 /// As many values as it was made with, which several processes share: Python's `multiprocessing.Array`.
 ///
@@ -276,6 +276,15 @@ impl<T> Array<T> {
     pub fn is_locked(&self) -> bool {
         self.handle.peek().is_held()
     }
+
+    /// Who holds it, who waits for it, how often it was recovered: for people who look.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.handle.peek())
+    }
 }
 
 impl<T> Clone for Array<T> {
@@ -313,12 +322,9 @@ impl<'de, T: Shareable> Deserialize<'de> for Array<T> {
 
 impl<T> fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (words, element) = (self.handle.peek(), std::any::type_name::<T>());
-        f.debug_struct("ipc::Array")
-            .field("element", &element)
-            .field("len", &self.len)
-            .field("locked", &words.is_held())
-            .field("mine", &words.is_mine())
-            .finish()
+        let (stats, element) = (self.stats(), std::any::type_name::<T>());
+        let mut text = f.debug_struct("ipc::Array");
+        text.field("element", &element).field("len", &self.len).field("locked", &stats.holder.is_some());
+        stats.show_lock(text.field("mine", &self.handle.peek().is_mine())).finish()
     }
 }

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::LockError;
 use super::member::{AN_INSTANT, Member, Seats};
+use super::{LockError, Stats};
 use crate::primitive::{AtomicU64, Life, Refused};
 use crate::shm::{Failed, Held, Locked, Trip};
 use crate::sync::BarrierWait;
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 8;
+pub(super) const KIND: u32 = 8;
 
-type Words = Locked<KIND, Trip>;
+pub(super) type Words = Locked<KIND, Trip>;
 
 impl Seats for Words {
     fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
@@ -220,6 +220,15 @@ impl Barrier {
         self.look().guarded.is_broken()
     }
 
+    /// Who holds it, who waits for it, how often it was recovered: for people who look.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.0.peek())
+    }
+
     /// The words, the dead looked after; who only looks does not become a party.
     fn look(&self) -> &Words {
         let words = self.0.peek();
@@ -239,7 +248,9 @@ impl fmt::Debug for Barrier {
         let known = trip.roster.seats().iter().filter_map(|seat| Some(seat.owner()?.pid()));
         let mut text = f.debug_struct("ipc::Barrier");
         text.field("parties", &trip.parties()).field("waiting", &trip.waiting()).field("is_broken", &trip.is_broken());
-        text.field("processes", &known.collect::<Vec<_>>()).finish()
+        let stats = self.stats();
+        text.field("processes", &known.collect::<Vec<_>>()).field("inside", &stats.users_by_pid());
+        text.field("recoveries", &stats.recoveries).finish()
     }
 }
 

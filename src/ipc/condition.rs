@@ -1,7 +1,6 @@
 //! `Condition` between processes, as Python's `multiprocessing.Condition`. The algorithm, and what a death does at each of
 //! its steps: `shm::waiters`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -10,12 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
-use super::{Lock, LockError, LockGuard};
+use super::{Lock, LockError, LockGuard, Stats};
 use crate::primitive::Life;
 use crate::shm::{Plain, Type, Waiters};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 9;
+pub(super) const KIND: u32 = 9;
+
+pub(super) type Words = Plain<KIND, Waiters>;
 
 /// What a wait within a time answers: the guard, and whether there was a notification or `condition` came true.
 type Waited<'a> = (LockGuard<'a>, bool);
@@ -54,7 +55,7 @@ type Waited<'a> = (LockGuard<'a>, bool);
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    waiters: Handle<Plain<KIND, Waiters>>,
+    waiters: Handle<Words>,
     lock: Lock,
 }
 
@@ -71,7 +72,7 @@ impl Condition {
     /// can tell who is alive.
     pub fn new(lock: &Lock) -> io::Result<Self> {
         Life::current()?;
-        let waiters = Handle::<Plain<KIND, Waiters>>::create(Type::NONE, 0)?;
+        let waiters = Handle::<Words>::create(Type::NONE, 0)?;
         waiters.peek().roster.namespace.store(Life::namespace()?, Ordering::Relaxed);
         Ok(Self { waiters, lock: lock.clone() })
     }
@@ -79,6 +80,15 @@ impl Condition {
     /// The lock.
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// Who waits, and how often a notification went on from the dead; of its lock, ask [`lock`](Self::lock)'s.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.waiters.peek())
     }
 
     /// Releases the lock, waits until notified, and takes the lock again: Python's `wait()`.
@@ -287,8 +297,9 @@ impl Eq for Condition {}
 
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut waiters = BTreeMap::<u32, usize>::new();
-        self.waiters.peek().processes().for_each(|pid| *waiters.entry(pid).or_default() += 1);
-        f.debug_struct("ipc::Condition").field("lock", &self.lock).field("waiters", &waiters).finish()
+        let stats = self.stats();
+        let mut text = f.debug_struct("ipc::Condition");
+        text.field("lock", &self.lock).field("waiters", &stats.users_by_pid());
+        text.field("recoveries", &stats.recoveries).finish()
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::LockError;
 use super::handle::Handle;
+use super::{LockError, Stats};
 use crate::primitive::AtomicU64;
 use crate::shm::{Plain, Type};
 
@@ -32,9 +32,11 @@ use crate::shm::{Plain, Type};
 /// }
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Counter(Handle<Plain<KIND, AtomicU64>>);
+pub struct Counter(Handle<Words>);
 
-const KIND: u32 = 4;
+pub(super) const KIND: u32 = 4;
+
+pub(super) type Words = Plain<KIND, AtomicU64>;
 
 impl Counter {
     /// A new counter.
@@ -98,6 +100,15 @@ impl Counter {
         let (expected, value) = (expected.cast_unsigned(), value.cast_unsigned());
         let result = self.word()?.compare_exchange(expected, value, Ordering::AcqRel, Ordering::Acquire);
         Ok(result.map(u64::cast_signed).map_err(u64::cast_signed))
+    }
+
+    /// What it takes, and says: nobody holds a counter, or waits for it.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.0.peek())
     }
 
     fn word(&self) -> Result<&AtomicU64, LockError> {

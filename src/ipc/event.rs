@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::LockError;
 use super::handle::Handle;
+use super::{LockError, Stats};
 use crate::shm::{Flag, Plain, Type};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 7;
+pub(super) const KIND: u32 = 7;
+
+pub(super) type Words = Plain<KIND, Flag>;
 
 /// A flag that threads of all processes can wait for: Python's `multiprocessing.Event`.
 ///
@@ -39,7 +41,7 @@ const KIND: u32 = 7;
 /// }
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Event(Handle<Plain<KIND, Flag>>);
+pub struct Event(Handle<Words>);
 
 impl Event {
     /// An event that is not set.
@@ -73,6 +75,15 @@ impl Event {
     pub fn set(&self) -> Result<(), LockError> {
         self.0.usable()?.set();
         Ok(())
+    }
+
+    /// Who holds it, who waits for it, how often it was recovered: for people who look.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.0.peek())
     }
 
     /// Makes it not set.
@@ -122,7 +133,7 @@ impl Eq for Event {}
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiters = self.0.peek().sleepers();
+        let waiters = self.stats().waiters;
         f.debug_struct("ipc::Event").field("is_set", &self.is_set()).field("waiters", &waiters).finish()
     }
 }

@@ -116,6 +116,24 @@ macro_rules! exclusive {
             pub fn is_locked(&self) -> bool {
                 self.0.peek().is_held()
             }
+
+            /// Who holds it, who waits for it, how often it was recovered: for people who look.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            pub fn stats(&self) -> crate::ipc::Stats {
+                crate::ipc::Stats::here(self.0.peek())
+            }
+        }
+
+        impl fmt::Debug for $lock {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let stats = self.stats();
+                let mut text = f.debug_struct(concat!("ipc::", stringify!($lock)));
+                text.field("locked", &stats.holder.is_some()).field("mine", &self.0.peek().is_mine());
+                stats.show_lock(&mut text).finish()
+            }
         }
 
         impl PartialEq for $lock {

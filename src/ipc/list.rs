@@ -16,16 +16,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::LockError;
 use super::handle::Handle;
 use super::item::{HEAD, Item};
 use super::turn::Turn;
+use super::{LockError, Stats};
 use crate::shm::{Held, Locked, Object, Twofold, Type, version};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 11;
+pub(super) const KIND: u32 = 11;
 
-type Words = Locked<KIND, AtomicU64>;
+pub(super) type Words = Locked<KIND, AtomicU64>;
 
 /// A list of numbers, texts and the like, as long as it was made, which several processes read and change: Python's
 /// `shared_memory.ShareableList`.
@@ -183,6 +183,15 @@ impl ShareableList {
     /// If there is no such item.
     pub fn set_timeout(&self, index: usize, item: impl Into<Item>, timeout: Duration) -> Result<(), ListError> {
         self.replace(index, &item.into(), Deadline::after(timeout))
+    }
+
+    /// Who changes it, who waits for a turn, how often it was recovered: for people who look.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.handle.peek())
     }
 
     fn replace(&self, index: usize, item: &Item, deadline: Deadline) -> Result<(), ListError> {

@@ -26,9 +26,9 @@ use crate::primitive::Refused;
 use crate::shm::{Locked, State};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 1;
+pub(super) const KIND: u32 = 1;
 
-type Words = Locked<KIND>;
+pub(super) type Words = Locked<KIND>;
 
 /// A lock that one thread of all processes holds at a time: Python's `multiprocessing.Lock`.
 ///
@@ -92,11 +92,5 @@ impl LockGuard<'_> {
     /// The lock whose guard this is.
     pub(super) fn of(&self) -> &Lock {
         self.lock
-    }
-}
-
-impl fmt::Debug for Lock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ipc::Lock").field("locked", &self.is_locked()).field("mine", &self.0.peek().is_mine()).finish()
     }
 }

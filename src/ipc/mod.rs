@@ -21,6 +21,7 @@
     doc = "| an endpoint of the crate ipc-channel inside a message | [`channel::Passed`] | |"
 )]
 //! | to be found by processes that were handed nothing, and to find them | [`Listener`], [`Client`] | `Listener`, `Client` |
+//! | to see who holds what, and who waits for whom | `stats()` of each object; [`inspect`], from outside | |
 //! | to wait for several ends, processes, sockets | [`wait()`] | `connection.wait` |
 //!
 //! The protocol, its states, and what each party sees when another dies: `src/ipc/README.md`.
@@ -43,6 +44,7 @@ pub mod fd;
 pub mod fuzz;
 mod half;
 mod handle;
+pub mod inspect;
 mod item;
 mod list;
 mod listener;
@@ -55,6 +57,7 @@ mod permit;
 mod rlock;
 mod semaphore;
 mod shareable;
+mod stats;
 mod turn;
 mod value;
 mod wait;
@@ -80,5 +83,6 @@ pub use permit::{OwnedPermit, Permit, ReleaseError};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Semaphore};
 pub use shareable::Shareable;
+pub use stats::{Detail, Holder, Stats, User};
 pub use value::Value;
 pub use wait::wait;

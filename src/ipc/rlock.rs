@@ -11,9 +11,9 @@ use super::{LockError, NotOwner};
 use crate::primitive::Refused;
 use crate::shm::{Locked, State};
 
-const KIND: u32 = 2;
+pub(super) const KIND: u32 = 2;
 
-type Words = Locked<KIND>;
+pub(super) type Words = Locked<KIND>;
 
 /// A lock between processes that the thread which holds it may take again: Python's `multiprocessing.RLock`.
 ///
@@ -89,11 +89,5 @@ impl RLock {
     pub fn depth(&self) -> usize {
         let words = self.0.peek();
         if words.is_mine() { words.depth() as usize + 1 } else { 0 }
-    }
-}
-
-impl fmt::Debug for RLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ipc::RLock").field("locked", &self.is_locked()).field("depth", &self.depth()).finish()
     }
 }

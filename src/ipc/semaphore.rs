@@ -21,25 +21,24 @@
 //! while another fetches idle permits there: a fence in all processes (membarrier, some microseconds) for each fetch, and
 //! nobody could fetch from a process that is stopped between its load and its store.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::LockError;
 use super::member::{AN_INSTANT, Member, Seats};
 use super::permit::{Gives, OwnedPermit, Permit, ReleaseError, Taken};
+use super::{Detail, LockError, Stats};
 use crate::primitive::{AtomicU64, Life, Refused};
-use crate::shm::{Held, Locked, MOST_PERMITS, Permits, Seat, TooMany};
+use crate::shm::{Held, Locked, MOST_PERMITS, Permits, TooMany};
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
 
-type Words<const KIND: u32> = Locked<KIND, Permits>;
+pub(super) type Words<const KIND: u32> = Locked<KIND, Permits>;
 
-const PLAIN: u32 = 5;
-const BOUNDED: u32 = 6;
+pub(super) const PLAIN: u32 = 5;
+pub(super) const BOUNDED: u32 = 6;
 
 impl<const KIND: u32> Seats for Words<KIND> {
     fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
@@ -301,6 +300,15 @@ macro_rules! gives_permits {
                 }
                 whole(self.0.peek().guarded.count().0)
             }
+
+            /// Who holds it, who waits for it, how often it was recovered: for people who look.
+            ///
+            /// # Blocking
+            ///
+            /// Never.
+            pub fn stats(&self) -> Stats {
+                Stats::here(self.0.peek())
+            }
         }
 
         impl Eq for $semaphore {}
@@ -318,7 +326,7 @@ macro_rules! gives_permits {
 
         impl fmt::Debug for $semaphore {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                show(concat!("ipc::", stringify!($semaphore)), &self.0.peek().guarded, f)
+                show(concat!("ipc::", stringify!($semaphore)), &self.stats(), f)
             }
         }
     };
@@ -396,11 +404,11 @@ fn release<const KIND: u32>(
     object.release(number(count), Deadline::NEVER).map_err(LockError::from)?.map_err(|TooMany| too_many)
 }
 
-fn show(name: &str, permits: &Permits, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (available, total) = permits.count();
-    let holder = |seat: &Seat| Some((seat.owner()?.pid(), Permits::held_in(seat))).filter(|&(_, held)| held > 0);
-    let holders: BTreeMap<u32, u64> = permits.roster.seats().iter().filter_map(holder).collect();
+fn show(name: &str, stats: &Stats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = f.debug_struct(name);
-    text.field("available", &available).field("total", &total).field("holders", &holders);
-    text.field("waiters", &permits.sleepers()).finish()
+    if let Detail::Semaphore { available, total, .. } = stats.detail {
+        text.field("available", &available).field("total", &total);
+    }
+    text.field("holders", &stats.users_by_pid()).field("waiters", &stats.waiters);
+    text.field("recoveries", &stats.recoveries).finish()
 }

@@ -13,13 +13,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::handle::Handle;
 use super::turn::Turn;
-use super::{LockError, Shareable};
+use super::{LockError, Shareable, Stats};
 use crate::shm::{Locked, Object, Twofold, Type};
 use crate::sys::clock::Deadline;
 
-const KIND: u32 = 3;
+pub(super) const KIND: u32 = 3;
 
-type Words = Locked<KIND, Twofold>;
+pub(super) type Words = Locked<KIND, Twofold>;
 
 /// A value that several processes share: Python's `multiprocessing.Value`.
 ///
@@ -133,6 +133,15 @@ impl<T: Shareable> Value<T> {
     /// See [`update`](Self::update), and [`LockError::Timeout`]: `change` was not called.
     pub fn update_timeout<R>(&self, timeout: Duration, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {
         self.change(Deadline::after(timeout), change)
+    }
+
+    /// Who changes it, who waits for a turn, how often it was recovered: for people who look.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        Stats::here(self.handle.peek())
     }
 
     fn change<R>(&self, deadline: Deadline, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {

@@ -50,7 +50,7 @@ pub(crate) use platform::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, 
 #[cfg(all(feature = "processes", not(crewkit_loom)))]
 pub(crate) use platform::{
     Got, Life, Refused, Robust, SharedFutex, fence, fence_after_exchange, fence_all_processes, half_fence,
-    is_fenced_by_others,
+    is_fenced_by_others, process_of, sleepers_shared,
 };
 #[cfg(crewkit_loom)]
 pub(crate) use platform::{Latch, LatchGuard};

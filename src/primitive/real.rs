@@ -6,7 +6,9 @@ use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 #[cfg(feature = "processes")]
-pub(crate) use crate::sys::life::Life;
+pub(crate) use crate::sys::futex::sleepers_shared;
+#[cfg(feature = "processes")]
+pub(crate) use crate::sys::life::{Life, process_of};
 pub(crate) use crate::sys::membarrier::fence_all_threads;
 #[cfg(feature = "processes")]
 pub(crate) use crate::sys::membarrier::{agree_to_fences as is_fenced_by_others, fence_all_processes};
@@ -103,11 +105,6 @@ impl SharedFutex {
     /// Sleeps while the word is `expected`, until `deadline` and for a slice of time at most; may return at any time.
     pub(crate) fn wait(&self, expected: u32, deadline: Deadline) {
         futex::wait_shared(&self.word, expected, Deadline::after(futex::slice_until(deadline)));
-    }
-
-    /// How many sleep on it, in all processes; the kernel's answer, so the dead do not count.
-    pub(crate) fn sleepers(&self) -> usize {
-        futex::sleepers_shared(&self.word)
     }
 
     /// Wakes `count` sleepers at most; how many there were.

@@ -66,10 +66,10 @@ impl Bell {
         self.0.wait(word, deadline);
     }
 
-    /// How many sleep.
+    /// What who waits sleeps on.
     #[cfg(not(crewkit_loom))]
-    pub(crate) fn sleepers(&self) -> usize {
-        self.0.sleepers()
+    pub(crate) fn word(&self) -> &std::sync::atomic::AtomicU32 {
+        &self.0.word
     }
 
     /// Wakes `count` sleepers. What they wait for was done before, by a read-modify-write.

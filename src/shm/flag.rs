@@ -103,9 +103,9 @@ impl Flag {
         }
     }
 
-    /// How many threads of all processes sleep until it is set.
+    /// What who waits sleeps on.
     #[cfg(not(crewkit_loom))]
-    pub(crate) fn sleepers(&self) -> usize {
-        self.0.sleepers()
+    pub(crate) fn word(&self) -> &std::sync::atomic::AtomicU32 {
+        &self.0.word
     }
 }

@@ -22,10 +22,26 @@
 //! (`sys::robust`).
 //!
 //! Steps of the holder alone need no order beyond the mutex's, so `dirty` and `depth` are Relaxed.
+//!
+//! # For people who look
+//!
+//! Besides, it is noted how often a dead holder was followed, and since when the present one is **waited for**: by who waits,
+//! not by the holder. No step depends on it. Designs, for a lock and unlock that nobody disturbs, 27 ns without:
+//!
+//! | Since when, noted by | ns more |
+//! |---|--:|
+//! | the holder, from the clock | 29 |
+//! | the holder, from the processor's counter | 25 |
+//! | who waits; a counter of acquisitions tells whether the holder let go since | 4 |
+//! | who waits; the next holder clears what it finds | 0–1 |
+//!
+//! The last it is. Two threads that fight for a lock do not notice it.
 
 use crate::primitive::{AtomicU32, Got, Refused, Robust};
 use crate::sys::clock::Deadline;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32 as Note, AtomicU64 as LongNote, Ordering};
+#[cfg(not(crewkit_loom))]
+use std::time::Duration;
 
 /// What lies in shared memory.
 #[derive(Debug)]
@@ -34,8 +50,28 @@ pub(crate) struct Held<T = ()> {
     pub(super) mutex: Robust,
     dirty: AtomicU32,
     depth: AtomicU32,
+    notes: Notes,
     /// What is guarded, if it lies beside the lock.
     pub(crate) guarded: T,
+}
+
+/// What is noted for people who look. A model does not: the atomics are std's.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Notes {
+    /// `| since when, 42 bits of milliseconds | by which thread held, 22 bits |`, or 0. Written by who waits, and set to 0 by
+    /// who gets the lock.
+    waited_for: LongNote,
+    /// How many holders were found dead.
+    deaths: Note,
+}
+
+/// A thread with the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg(not(crewkit_loom))]
+pub(crate) struct Holding {
+    pub(crate) thread: u32,
+    pub(crate) waited_for: Option<Duration>,
 }
 
 /// How a lock was got.
@@ -50,14 +86,15 @@ pub(crate) enum State {
 impl<T> Held<T> {
     /// What zeroes and a made mutex are in shared memory.
     pub(crate) fn new(guarded: T) -> Self {
-        Self { mutex: Robust::default(), dirty: AtomicU32::new(0), depth: AtomicU32::new(0), guarded }
+        let [dirty, depth] = [0; 2].map(AtomicU32::new);
+        Self { mutex: Robust::default(), dirty, depth, notes: Notes::default(), guarded }
     }
 }
 
 impl<T> Held<T> {
     #[inline]
     pub(crate) fn lock(&self, deadline: Deadline) -> Result<State, Refused> {
-        self.mutex.lock(deadline).map(|got| self.enter(got))
+        self.mutex.lock(deadline, |thread| self.notes.wait_for(thread)).map(|got| self.enter(got))
     }
 
     #[inline]
@@ -68,8 +105,10 @@ impl<T> Held<T> {
     #[inline]
     fn enter(&self, got: Got) -> State {
         if got == Got::OwnerDied {
+            self.notes.deaths.fetch_add(1, Ordering::Relaxed);
             self.inherit();
         }
+        self.notes.begin_anew();
         self.state()
     }
 
@@ -115,5 +154,66 @@ impl<T> Held<T> {
     /// Whether a living thread is the holder.
     pub(crate) fn is_held(&self) -> bool {
         self.mutex.is_held()
+    }
+}
+
+#[cfg(not(crewkit_loom))]
+impl<T> Held<T> {
+    /// The living thread that holds it.
+    pub(crate) fn holding(&self) -> Option<Holding> {
+        let thread = self.mutex.holder();
+        (thread != 0).then(|| Holding { thread, waited_for: self.notes.waited_for(thread) })
+    }
+
+    /// How many holders were found dead.
+    pub(crate) fn deaths(&self) -> u32 {
+        self.notes.deaths.load(Ordering::Relaxed)
+    }
+
+    /// [`state`](Self::state) for anybody.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.state() == State::Dirty
+    }
+
+    /// What who waits for it sleeps on.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        self.mutex.word()
+    }
+}
+
+impl Notes {
+    /// Bits of a thread's number: the kernel gives none above 2²².
+    #[cfg(not(crewkit_loom))]
+    const THREAD: u64 = (1 << 22) - 1;
+
+    /// Who has the lock now has not been waited for.
+    #[inline]
+    fn begin_anew(&self) {
+        if self.waited_for.load(Ordering::Relaxed) != 0 {
+            self.waited_for.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody is about to sleep until this thread lets go.
+    #[cfg(not(crewkit_loom))]
+    fn wait_for(&self, thread: u32) {
+        let (thread, noted) = (u64::from(thread) & Self::THREAD, self.waited_for.load(Ordering::Relaxed));
+        if thread != 0 && noted & Self::THREAD != thread {
+            let note = crate::sys::clock::milliseconds() << Self::THREAD.count_ones() | thread;
+            // If another was faster, its time is as good.
+            let _ = self.waited_for.compare_exchange(noted, note, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(crewkit_loom)]
+    fn wait_for(&self, _thread: u32) {}
+
+    /// For how long somebody has waited for this thread. What was noted of another is nothing of it.
+    #[cfg(not(crewkit_loom))]
+    fn waited_for(&self, thread: u32) -> Option<Duration> {
+        let noted = self.waited_for.load(Ordering::Relaxed);
+        let since = noted >> Self::THREAD.count_ones();
+        let elapsed = crate::sys::clock::milliseconds().saturating_sub(since);
+        (noted & Self::THREAD == u64::from(thread)).then(|| Duration::from_millis(elapsed))
     }
 }

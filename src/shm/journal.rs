@@ -58,6 +58,12 @@ impl Journal {
         self.count.store(count as u64, Ordering::Relaxed);
     }
 
+    /// The number noted.
+    #[cfg(not(crewkit_loom))]
+    pub(crate) fn len(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// The number noted, if that is what `words` words behind the journal have room for.
     pub(crate) fn count(&self, words: usize, size: usize) -> Option<usize> {
         let count = usize::try_from(self.count.load(Ordering::Relaxed)).ok()?;

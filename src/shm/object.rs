@@ -155,12 +155,14 @@ pub(crate) struct Object<T: Layout> {
 }
 
 /// Eight words, written once.
-struct Header;
+pub(super) struct Header;
 
 impl Header {
-    const MAGIC: u64 = u64::from_le_bytes(*b"crewkit\x01");
+    /// The last byte says how objects are laid out, whatever their kind: who looks at them from another build
+    /// (`shm::Snapshot`) has nothing else to go by. It changes when any of them does.
+    pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"crewkit\x01");
     const WORDS: usize = 8;
-    const BYTES: usize = Self::WORDS * size_of::<u64>();
+    pub(super) const BYTES: usize = Self::WORDS * size_of::<u64>();
 
     /// Magic, kind with the type of what it holds, length, and the build's identity in three words; the name is behind.
     fn of<T: Layout>(holds: Type, bytes: usize) -> [u64; 6] {
@@ -221,6 +223,11 @@ impl<T: Layout> Object<T> {
     pub(crate) fn name(&self) -> [u64; 2] {
         let word = |index: usize| self.segment.words()[index].load(Ordering::Relaxed);
         [word(Header::WORDS - 2), word(Header::WORDS - 1)]
+    }
+
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.segment.words())
     }
 
     /// The words behind the value.

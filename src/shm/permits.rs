@@ -144,10 +144,10 @@ impl Permits {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// How many threads of all processes sleep until there are some.
+    /// What who waits sleeps on.
     #[cfg(not(crewkit_loom))]
-    pub(crate) fn sleepers(&self) -> usize {
-        self.bell.sleepers()
+    pub(crate) fn word(&self) -> &std::sync::atomic::AtomicU32 {
+        self.bell.word()
     }
 
     /// How many a seat's owner holds.

@@ -25,7 +25,7 @@
 //! For who waits for a *lock* the kernel does all that, but for one moment (`shm::held`).
 
 use crate::primitive::{AtomicU32, AtomicU64, Life, Refused, SharedFutex};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32 as Note, Ordering};
 
 /// How many seats there are, nobody's included.
 #[cfg(not(crewkit_loom))]
@@ -56,6 +56,8 @@ pub(crate) struct Roster {
     /// The PID namespace of all who sit here.
     pub(crate) namespace: AtomicU64,
     used: AtomicU32,
+    /// How often the seat of somebody dead was put in order: for people who look, so a model does not.
+    recoveries: Note,
     seats: [Seat; SEATS],
 }
 
@@ -69,7 +71,8 @@ impl Roster {
             pid: AtomicU32::new(0),
             call: SharedFutex::new(0),
         };
-        Self { namespace: AtomicU64::new(0), used: AtomicU32::new(0), seats: std::array::from_fn(|_| seat()) }
+        let (namespace, used) = (AtomicU64::new(0), AtomicU32::new(0));
+        Self { namespace, used, recoveries: 0.into(), seats: std::array::from_fn(|_| seat()) }
     }
 
     /// Under the mutex: a seat for a process, which has `word`; `None` when all are taken.
@@ -125,10 +128,22 @@ impl Roster {
             // Somebody else may have cleared it meanwhile, and another may sit there.
             if self.owner(index) == Some(life) {
                 clear(&inside, index);
+                self.note_recovery();
                 found = true;
             }
         }
         Ok(found)
+    }
+
+    /// Under the mutex: what somebody who sat here has left behind was put in order.
+    pub(crate) fn note_recovery(&self) {
+        self.recoveries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was done.
+    #[cfg(not(crewkit_loom))]
+    pub(crate) fn recoveries(&self) -> u32 {
+        self.recoveries.load(Ordering::Relaxed)
     }
 
     /// Somebody from seat `from` on who has ended.

@@ -112,6 +112,12 @@ impl Trip {
         if matches!(self.phase(), FILLING | ACTING) { self.inside() } else { 0 }
     }
 
+    /// What who waits sleeps on.
+    #[cfg(not(crewkit_loom))]
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        self.bell.word()
+    }
+
     fn inside(&self) -> u32 {
         let words = self.roster.seats().iter().map(|seat| seat.word.load(Ordering::Relaxed));
         let inside = words.fold(0, u64::wrapping_add);

@@ -77,7 +77,7 @@ impl Waiters {
     }
 
     /// Those who wait: seats that were not notified.
-    fn waiting(&self) -> impl Iterator<Item = &Seat> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Seat> {
         self.roster.seats()[NOBODYS + 1..].iter().filter(|seat| seat.owner().is_some() && seat.state() == WAITING)
     }
 
@@ -97,6 +97,7 @@ impl Waiters {
             let is_over = |life: Life| seat.state() == GONE || life != own && life.is_over();
             if seat.owner().is_some_and(is_over) {
                 self.roster.leave(index);
+                self.roster.note_recovery();
                 found = true;
             }
         }
@@ -158,17 +159,12 @@ impl Waiters {
             // The heir first: whoever dies between the two leaves one too many, not one too few.
             self.notify(1);
             self.roster.leave(seat);
+            self.roster.note_recovery();
         }
     }
 
     /// Without the lock: leaves the seat to whoever has it next.
     pub(crate) fn abandon(&self, seat: usize) {
         self.roster.seat(seat).call.word.fetch_add(ABANDONED, Ordering::Relaxed);
-    }
-
-    /// Who waits, by process.
-    #[cfg(not(crewkit_loom))]
-    pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
-        self.waiting().filter_map(|seat| seat.owner().filter(|life| !life.is_over()).map(Life::pid))
     }
 }

@@ -73,6 +73,13 @@ pub(crate) fn monotonic_after(pause: Duration) -> libc::timespec {
     timespec(now.saturating_add(pause))
 }
 
+/// Milliseconds of the monotonic clock, which all processes of a machine read alike.
+#[cfg(all(feature = "processes", not(crewkit_loom)))]
+pub(crate) fn milliseconds() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A time or a length of time as the kernel wants it.
 #[cfg(not(crewkit_loom))]
 pub(crate) fn timespec(time: Duration) -> libc::timespec {

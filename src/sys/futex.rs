@@ -55,14 +55,19 @@ pub(crate) fn wake_shared(word: &AtomicU32, count: u32) -> u32 {
     u32::try_from(woken).unwrap_or(0)
 }
 
-/// How many threads sleep in [`wait_shared`] on `word`. None of them notices.
+/// How many threads sleep on `word` in all processes, in [`wait_shared`] or in glibc's mutexes; the kernel's answer, so the
+/// dead do not count. None of them notices.
 #[cfg(feature = "processes")]
 pub(crate) fn sleepers_shared(word: &AtomicU32) -> usize {
+    sleepers_at(word.as_ptr())
+}
+
+/// [`sleepers_shared`], by address alone: nothing is read there.
+#[cfg(feature = "processes")]
+pub(crate) fn sleepers_at(word: *const u32) -> usize {
     let (wake_none, move_all) = (0, libc::c_long::from(i32::MAX));
     // SAFETY: FUTEX_REQUEUE uses both addresses as names only. It answers how many it has moved, here to where they are.
-    let moved = unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_REQUEUE, wake_none, move_all, word.as_ptr())
-    };
+    let moved = unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_REQUEUE, wake_none, move_all, word) };
     usize::try_from(moved).unwrap_or(0)
 }
 

@@ -105,6 +105,13 @@ fn start_of(pid: u32) -> Option<u64> {
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// The process of a thread, where /proc knows it.
+pub(crate) fn process_of(thread: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{thread}/status")).ok()?;
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    str::from_utf8(line).ok()?.trim().parse().ok()
+}
+
 fn exists(pid: u32) -> bool {
     // SAFETY: see the module.
     let result = unsafe { libc::kill(pid.cast_signed(), 0) };
@@ -136,6 +143,13 @@ mod tests {
         assert!(exists(child.id()), "which a signal would not tell");
         child.wait().unwrap();
         assert!(life.is_over());
+    }
+
+    #[test]
+    fn a_thread_is_of_its_process() {
+        let of_this = || process_of(super::super::thread::native_id());
+        assert_eq!(std::thread::spawn(of_this).join().unwrap(), Some(std::process::id()));
+        assert_eq!(process_of(u32::MAX), None);
     }
 
     #[test]

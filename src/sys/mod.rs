@@ -51,6 +51,7 @@ processes! {
     pub(crate) mod signal;
     pub(crate) mod socket;
     pub(crate) mod spawn;
+    pub(crate) mod strangers;
 }
 
 #[cfg(all(feature = "server", not(crewkit_loom)))]

@@ -93,17 +93,20 @@ impl Robust {
     /// In slices of time, because a wake-up can be lost: if a holder that unlocks dies after it has freed the mutex and
     /// before it has woken anybody, and somebody else has the mutex by then, the kernel takes it for that one's and wakes
     /// nobody; and that one does not know of those who sleep, since what said so was freed with the mutex.
+    ///
+    /// `waits_for` is told who holds it, by thread, before each slice.
     #[inline]
-    pub(crate) fn lock(&self, deadline: Deadline) -> Result<Got, Refused> {
+    pub(crate) fn lock(&self, deadline: Deadline, waits_for: impl Fn(u32)) -> Result<Got, Refused> {
         match self.try_lock() {
-            Err(Refused::Busy) => self.lock_slowly(deadline),
+            Err(Refused::Busy) => self.lock_slowly(deadline, waits_for),
             answer => answer,
         }
     }
 
     #[cold]
-    fn lock_slowly(&self, deadline: Deadline) -> Result<Got, Refused> {
+    fn lock_slowly(&self, deadline: Deadline, waits_for: impl Fn(u32)) -> Result<Got, Refused> {
         while !deadline.is_expired() {
+            waits_for(self.holder());
             let until = super::clock::monotonic_after(super::futex::slice_until(deadline));
             // SAFETY: invariant 1; the timespec outlives the call.
             match got(unsafe { pthread_mutex_clocklock(self.0.get(), libc::CLOCK_MONOTONIC, &raw const until) }) {
@@ -153,12 +156,18 @@ impl Robust {
         holder != 0 && unsafe { libc::syscall(libc::SYS_tgkill, process, holder, 0) } == 0
     }
 
-    fn holder(&self) -> u32 {
+    /// The thread that holds it, as its own process knows it; 0 for nobody, and for one that has died.
+    pub(crate) fn holder(&self) -> u32 {
         const OWNER_DIED: u32 = 0x4000_0000;
         const TID: u32 = 0x3FFF_FFFF;
-        // SAFETY: invariant 3; a word that others write is read as an atomic.
-        let word = unsafe { AtomicU32::from_ptr(self.0.get().cast()) }.load(Ordering::Relaxed);
+        let word = self.word().load(Ordering::Relaxed);
         if word & OWNER_DIED != 0 { 0 } else { word & TID }
+    }
+
+    /// What the kernel and glibc know it by, and who waits sleeps on. To be read only.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        // SAFETY: invariant 3; a word that others write is read as an atomic.
+        unsafe { AtomicU32::from_ptr(self.0.get().cast()) }
     }
 }
 
@@ -205,14 +214,14 @@ mod tests {
     fn it_keeps_others_out_and_knows_its_holder() {
         let mutex = mutex();
         assert!(!mutex.is_held());
-        assert!(matches!(mutex.lock(Deadline::NEVER), Ok(Got::Clean)));
+        assert!(matches!(mutex.lock(Deadline::NEVER, |_| {}), Ok(Got::Clean)));
         assert!(mutex.is_mine() && mutex.is_held_here());
         assert!(matches!(mutex.try_lock(), Err(Refused::Own)));
-        assert!(matches!(mutex.lock(Deadline::NEVER), Err(Refused::Own)));
+        assert!(matches!(mutex.lock(Deadline::NEVER, |_| {}), Err(Refused::Own)));
         elsewhere(|| {
             assert!(mutex.is_held() && !mutex.is_mine() && mutex.is_held_here());
             assert!(matches!(mutex.try_lock(), Err(Refused::Busy)));
-            assert!(matches!(mutex.lock(Deadline::after(Duration::from_millis(5))), Err(Refused::Busy)));
+            assert!(matches!(mutex.lock(Deadline::after(Duration::from_millis(5)), |_| {}), Err(Refused::Busy)));
             assert!(!mutex.unlock(), "somebody else's");
         });
         assert!(mutex.unlock());
@@ -224,8 +233,8 @@ mod tests {
     fn the_end_of_a_thread_is_the_death_of_a_holder() {
         let mutex = mutex();
         for _ in 0..3 {
-            elsewhere(|| assert!(mutex.lock(Deadline::NEVER).is_ok()));
-            assert!(matches!(mutex.lock(Deadline::after(Duration::from_secs(60))), Ok(Got::OwnerDied)));
+            elsewhere(|| assert!(mutex.lock(Deadline::NEVER, |_| {}).is_ok()));
+            assert!(matches!(mutex.lock(Deadline::after(Duration::from_secs(60)), |_| {}), Ok(Got::OwnerDied)));
             mutex.make_consistent();
             assert!(mutex.unlock());
         }
@@ -241,7 +250,7 @@ mod tests {
         word.store(super::super::thread::cached_id(), Ordering::Relaxed);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                assert!(matches!(mutex.lock(Deadline::after(Duration::from_secs(60))), Ok(Got::Clean)));
+                assert!(matches!(mutex.lock(Deadline::after(Duration::from_secs(60)), |_| {}), Ok(Got::Clean)));
                 assert!(mutex.unlock());
             });
             while super::super::futex::sleepers_shared(word) == 0 {
@@ -254,8 +263,8 @@ mod tests {
     #[test]
     fn a_holder_that_dies_before_it_made_the_mutex_consistent_is_found_again() {
         let mutex = mutex();
-        elsewhere(|| assert!(matches!(mutex.lock(Deadline::NEVER), Ok(Got::Clean))));
-        elsewhere(|| assert!(matches!(mutex.lock(Deadline::NEVER), Ok(Got::OwnerDied))));
+        elsewhere(|| assert!(matches!(mutex.lock(Deadline::NEVER, |_| {}), Ok(Got::Clean))));
+        elsewhere(|| assert!(matches!(mutex.lock(Deadline::NEVER, |_| {}), Ok(Got::OwnerDied))));
         assert!(!mutex.is_held());
         assert!(matches!(mutex.try_lock(), Ok(Got::OwnerDied)));
         mutex.make_consistent();

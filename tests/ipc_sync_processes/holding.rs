@@ -26,6 +26,7 @@ pub(crate) fn permits_of_the_killed_come_back() {
         holder.child.kill();
         drop(semaphore.try_acquire_many(3).expect("a try finds them, too"));
     }
+    assert_eq!((semaphore.stats().recoveries, semaphore.stats().users), (3, Vec::new()));
     // What was given back lies in the seat of who dies.
     holder(&semaphore, |semaphore| drop(semaphore.acquire_many_timeout(3, SOON).unwrap())).child.kill();
     assert_eq!(semaphore.available(), 3);
