@@ -1,13 +1,15 @@
 //! A kill at every machine instruction of sending, receiving, and using what is shared.
 //!
-//! A traced child runs k single steps into an operation on its end of a connection and is killed there; then the
-//! survivors use theirs. They must not hang, must see each message whole or not at all and after that the end, and no
-//! descriptor may be left over. Each kill point runs twice: with survivors that come later, and with survivors that are
-//! asleep on their ends already (one for a connection, two where the message holds the end of another).
+//! A traced child runs k single steps into an operation and is killed there; then the survivors use what they share with
+//! it. They must not hang, must find each message, value or permit whole or not at all, or be told, and no descriptor may
+//! be left over; and a fresh process that knows nothing of the death finishes a round. Survivors come later, or are asleep
+//! already, two of them where there can be two. What the victim takes over may be another dead one's: of a process killed,
+//! reaped or not, of one that forgot its guard, of a thread that has ended.
 //!
 //! Between two system calls, who sends or receives does nothing that another can see, so the quick run takes every point
 //! around each system call and few elsewhere. Of what is shared in memory each store can be seen: there the quick run is
-//! a sample. `CREWKIT_KILL_POINTS=all` takes every one; build with `--release` for that.
+//! a sample. `CREWKIT_KILL_POINTS=all` takes every one; build with `--release` for that. The last line says how many
+//! were taken of how many there are.
 
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 #![expect(clippy::mem_forget, reason = "who is killed drops nothing")]
@@ -21,6 +23,8 @@ mod points;
 #[path = "../alone/sleeping.rs"]
 mod sleeping;
 mod strangers;
+mod successors;
+mod tally;
 mod waits;
 
 use std::process::ExitCode;
@@ -31,13 +35,19 @@ use messages::{Large, Small, echoing, echoing_an_end, receiving_from_a_blocked_s
 use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
 use points::{When, both, once_seen_always_seen, series};
 use strangers::{accepting, connecting, taking_a_path};
+use successors::{
+    End, clearing_an_event, coming_first_to_a_barrier, giving_up_a_semaphore, passing_on_a_notification,
+    resetting_a_barrier, taking_over_a_lock, taking_over_a_lock_for_which_two_wait, taking_permits_of_the_dead,
+    waiting_for_a_lock, waiting_for_an_event,
+};
 use waits::{
     being_notified, giving_back_permits, making_a_trip, making_and_forgetting_permits, notifying, setting_an_event,
     taking_permits, waiting_for_permits,
 };
 
 fn main() -> ExitCode {
-    alone::main(&[
+    let tally = tally::begin();
+    let code = alone::main(&[
         ("send_a_small_message", || both(sending::<Small>)),
         ("send_a_message_of_three_chunks", || both(sending::<Large>)),
         ("send_a_message_with_a_connection_inside", || both(sending_an_end)),
@@ -58,6 +68,63 @@ fn main() -> ExitCode {
         ("take_over_a_path_and_give_it_back", || once_seen_always_seen(taking_a_path, When::Later)),
         ("take_and_release_a_lock", || once_seen_always_seen(taking_a_lock::<Lock>, When::Later)),
         ("take_and_release_an_rlock_twice", || once_seen_always_seen(taking_a_lock::<RLock>, When::Later)),
+        ("take_over_a_lock_of_the_killed", || {
+            once_seen_always_seen(|_| taking_over_a_lock::<Lock>(End::Killed), When::Later);
+        }),
+        ("take_over_a_lock_of_a_zombie", || {
+            once_seen_always_seen(|_| taking_over_a_lock::<Lock>(End::Unreaped), When::Later);
+        }),
+        ("take_over_a_lock_whose_guard_was_forgotten", || {
+            once_seen_always_seen(|_| taking_over_a_lock::<Lock>(End::Forgetful), When::Later);
+        }),
+        ("take_over_a_lock_whose_thread_has_ended", || {
+            once_seen_always_seen(|_| taking_over_a_lock::<Lock>(End::Thread), When::Later);
+        }),
+        ("take_over_an_rlock_of_the_killed", || {
+            once_seen_always_seen(|_| taking_over_a_lock::<RLock>(End::Killed), When::Later);
+        }),
+        ("take_over_an_rlock_whose_thread_has_ended", || {
+            once_seen_always_seen(|_| taking_over_a_lock::<RLock>(End::Thread), When::Later);
+        }),
+        ("mend_a_lock_for_which_two_wait", || {
+            once_seen_always_seen(taking_over_a_lock_for_which_two_wait::<Lock>, When::Asleep);
+        }),
+        ("mend_an_rlock_for_which_two_wait", || {
+            once_seen_always_seen(taking_over_a_lock_for_which_two_wait::<RLock>, When::Asleep);
+        }),
+        ("wait_for_a_lock", || {
+            series(waiting_for_a_lock::<Lock>, When::Later);
+        }),
+        ("wait_for_an_rlock", || {
+            series(waiting_for_a_lock::<RLock>, When::Later);
+        }),
+        ("take_permits_of_the_killed", || {
+            // Who looks at processes makes numbers into text, so only the ends of the series are certain; so below.
+            series(|_| taking_permits_of_the_dead(End::Killed), When::Later);
+        }),
+        ("take_permits_of_a_zombie", || {
+            series(|_| taking_permits_of_the_dead(End::Unreaped), When::Later);
+        }),
+        ("take_permits_that_were_forgotten", || {
+            series(|_| taking_permits_of_the_dead(End::Forgetful), When::Later);
+        }),
+        ("give_up_a_semaphore", || once_seen_always_seen(giving_up_a_semaphore, When::Later)),
+        ("clear_an_event", || once_seen_always_seen(clearing_an_event, When::Later)),
+        ("wait_for_an_event", || {
+            series(waiting_for_an_event, When::Later);
+        }),
+        ("come_first_to_a_barrier", || {
+            series(coming_first_to_a_barrier, When::Later);
+        }),
+        ("mend_a_barrier_of_the_killed", || {
+            series(|_| resetting_a_barrier(End::Killed), When::Later);
+        }),
+        ("mend_a_barrier_of_a_zombie", || {
+            series(|_| resetting_a_barrier(End::Unreaped), When::Later);
+        }),
+        ("pass_on_a_notification", || {
+            series(passing_on_a_notification, When::Later);
+        }),
         ("release_a_lock_for_which_two_wait", || once_seen_always_seen(releasing_a_lock::<Lock>, When::Asleep)),
         ("release_an_rlock_for_which_two_wait", || once_seen_always_seen(releasing_a_lock::<RLock>, When::Asleep)),
         ("replace_an_element_of_an_array", || once_seen_always_seen(replacing_an_element, When::Later)),
@@ -77,5 +144,9 @@ fn main() -> ExitCode {
         ("wait_for_a_condition", || {
             series(being_notified, When::Later);
         }),
-    ])
+    ]);
+    if tally.is_some() {
+        tally::print();
+    }
+    code
 }

@@ -1,5 +1,7 @@
 //! Objects in shared memory: a process that uses them is killed.
 
+use std::time::Duration;
+
 use crewkit::ipc::{Counter, Lock, LockError, RLock, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,13 +15,19 @@ pub(crate) trait Exclusive: Serialize + DeserializeOwned + Clone + 'static {
     fn new() -> Self;
     /// Takes the lock, an `RLock` twice; whether its last holder had died. It is in order again after that.
     fn take(&self) -> bool;
+    /// The same as the victim, which looks at no clock: how many instructions that takes depends on what it shows.
+    fn take_as_victim(&self) -> bool;
     /// Releases it as often.
     fn release(&self);
+    /// Waits for it, while somebody else has it.
+    fn wait_in_vain(&self);
+    /// Takes it from one who died; how it is mended and released then.
+    fn inherit(&'static self) -> Box<dyn FnOnce()>;
 }
 
 macro_rules! taken {
-    ($lock:expr) => {
-        match $lock.lock_timeout(HANG) {
+    ($got:expr) => {
+        match $got {
             Ok(guard) => {
                 guard.leak();
                 false
@@ -34,18 +42,40 @@ macro_rules! taken {
     };
 }
 
+macro_rules! in_vain_or_inherited {
+    () => {
+        fn wait_in_vain(&self) {
+            assert!(self.lock_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+        }
+
+        fn inherit(&'static self) -> Box<dyn FnOnce()> {
+            let guard = self.lock().unwrap_err().into_guard().expect("told of the first death");
+            Box::new(move || {
+                guard.recover();
+                drop(guard);
+            })
+        }
+    };
+}
+
 impl Exclusive for Lock {
     fn new() -> Self {
         Self::new().unwrap()
     }
 
     fn take(&self) -> bool {
-        taken!(self)
+        taken!(self.lock_timeout(HANG))
+    }
+
+    fn take_as_victim(&self) -> bool {
+        taken!(self.lock())
     }
 
     fn release(&self) {
         self.release().unwrap();
     }
+
+    in_vain_or_inherited!();
 }
 
 impl Exclusive for RLock {
@@ -54,9 +84,15 @@ impl Exclusive for RLock {
     }
 
     fn take(&self) -> bool {
-        let had_died = taken!(self);
+        let had_died = taken!(self.lock_timeout(HANG));
         self.acquire().unwrap();
         assert_eq!(self.depth(), 2);
+        had_died
+    }
+
+    fn take_as_victim(&self) -> bool {
+        let had_died = taken!(self.lock());
+        self.acquire().unwrap();
         had_died
     }
 
@@ -64,6 +100,8 @@ impl Exclusive for RLock {
         self.release().unwrap();
         self.release().unwrap();
     }
+
+    in_vain_or_inherited!();
 }
 
 /// The victim counts under a lock. A survivor that comes later gets the lock, and so does a fresh process after it.
@@ -71,7 +109,7 @@ pub(crate) fn taking_a_lock<L: Exclusive>(_: When) -> Stage {
     let (lock, counter) = (L::new(), Counter::new(0).unwrap());
     let victim = traced(&(lock.clone(), counter.clone()), |(lock, counter)| {
         move || {
-            lock.take();
+            lock.take_as_victim();
             counter.add(1).unwrap();
             lock.release();
         }
@@ -150,7 +188,7 @@ pub(crate) fn updating_a_value(_: When) -> Stage {
 }
 
 /// A fresh process takes the lock and releases it.
-fn round<L: Exclusive>(lock: &L) {
+pub(crate) fn round<L: Exclusive>(lock: &L) {
     let code = given(lock, |lock: L| {
         let told = lock.take();
         lock.release();

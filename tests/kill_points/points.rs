@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::alone::{self, Child, Code, open_fds};
+use crate::tally;
 use crewkit::ipc::Connection;
 
 /// A survivor that has seen nothing for this long hangs.
@@ -101,6 +102,7 @@ pub(crate) fn series(stage: fn(When) -> Stage, when: When) -> Vec<(Point, Outcom
     let fds = open_fds();
     let mut outcomes: Vec<(Point, Outcome)> = Vec::new();
     let mut stop = 0;
+    let mut all = 0;
     let mut ended = false;
     while !ended {
         let mut steps = 0;
@@ -113,6 +115,7 @@ pub(crate) fn series(stage: fn(When) -> Stage, when: When) -> Vec<(Point, Outcom
             ended = next == Next::Ended && taken == 0;
             // Entering a system call is one point: it begins only after that. Elsewhere go on up to the next one.
             if next != Next::Instruction || stop % 2 == 1 {
+                all += taken + 1;
                 break;
             }
             steps = if everything || steps < 3 { steps + 1 } else { steps * STRIDE };
@@ -122,7 +125,9 @@ pub(crate) fn series(stage: fn(When) -> Stage, when: When) -> Vec<(Point, Outcom
     outcomes.dedup_by_key(|(point, _)| *point);
     let before = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Before).count();
     let after = outcomes.len() - before;
-    println!("  {when:?}: {} kill points, {} system calls; before {before}, after {after}", outcomes.len(), stop / 2);
+    let (taken, calls) = (outcomes.len(), stop / 2);
+    println!("  {when:?}: {taken} of {all} kill points, {calls} system calls; before {before}, after {after}");
+    tally::add(taken, all, before);
     assert!(before > 0 && after > 0);
     outcomes
 }

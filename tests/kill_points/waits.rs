@@ -7,7 +7,7 @@ use crate::points::{AFTER, BEFORE, HANG, Outcome, Stage, When, given, traced};
 use crate::sleeping::until_asleep;
 
 /// What a victim says when it has lived through all of it.
-fn seen(counter: &Counter) -> Outcome {
+pub(crate) fn seen(counter: &Counter) -> Outcome {
     match counter.get().unwrap() {
         0 => Outcome::Before,
         1 => Outcome::After,
@@ -16,7 +16,7 @@ fn seen(counter: &Counter) -> Outcome {
 }
 
 /// Three permits are there, for this process and then for one that knows nothing of the death.
-fn all_three_are_there(semaphore: &Semaphore) {
+pub(crate) fn all_three_are_there(semaphore: &Semaphore) {
     drop(semaphore.acquire_many_timeout(3, HANG).expect("permits are lost"));
     let code = given(semaphore, |semaphore: Semaphore| {
         drop(semaphore.acquire_many_timeout(3, HANG).expect("permits are lost"));
@@ -151,7 +151,7 @@ pub(crate) fn making_a_trip(_: When) -> Stage {
     Stage { victim, judge: Box::new(judge) }
 }
 
-fn taken(condition: &Condition) -> LockGuard<'_> {
+pub(crate) fn taken(condition: &Condition) -> LockGuard<'_> {
     match condition.lock().lock_timeout(HANG) {
         Ok(guard) => guard,
         Err(LockError::OwnerDied(guard)) => {
@@ -163,7 +163,7 @@ fn taken(condition: &Condition) -> LockGuard<'_> {
 }
 
 /// Waits until the condition's counter is not 0, and takes one off.
-fn consumes((condition, counter): (Condition, Counter)) {
+pub(crate) fn consumes((condition, counter): (Condition, Counter)) {
     let begin = std::time::Instant::now();
     let mut guard = taken(&condition);
     while counter.get().unwrap() == 0 {
@@ -178,6 +178,18 @@ fn consumes((condition, counter): (Condition, Counter)) {
         };
     }
     counter.add(-1).unwrap();
+}
+
+/// Fresh from beginning to end: one waits, and is notified.
+pub(crate) fn hands_over(condition: &Condition, counter: &Counter) {
+    counter.set(0).unwrap();
+    let fresh = given(&(condition.clone(), counter.clone()), consumes);
+    until_asleep(&fresh);
+    let guard = taken(condition);
+    counter.add(1).unwrap();
+    condition.notify_one(&guard).unwrap();
+    drop(guard);
+    assert_eq!(fresh.exit_code(), 0);
 }
 
 /// The victim notifies two who wait, each of something of its own.
@@ -205,6 +217,7 @@ pub(crate) fn notifying(_: When) -> Stage {
         condition.notify_all(&guard).unwrap();
         drop(guard);
         sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0));
+        hands_over(&condition, &counter);
         seen(&done)
     };
     Stage { victim, judge: Box::new(judge) }
