@@ -76,7 +76,7 @@ fn page(Tree { processes, objects, .. }: &Tree, only_busy: bool) -> String {
     page.push_str("     PID    PPID  OBJECTS  NAME\n");
     for ProcessInfo { pid, parent, name, is_readable, .. } in processes {
         let count = objects.iter().filter(|object| object.open_in.contains(pid)).count();
-        let count = if *is_readable { count.to_string() } else { "denied".to_owned() };
+        let count = if *is_readable { count.to_string() } else { "unseen".to_owned() };
         // A name is whatever the process likes, also what moves the cursor.
         let _ = writeln!(page, "{pid:>8}{parent:>8}{count:>9}  {}", name.escape_debug());
     }

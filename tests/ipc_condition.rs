@@ -5,7 +5,7 @@
 
 mod asleep;
 
-use crewkit::ipc::{Condition, Lock, LockError, pipe};
+use crewkit::ipc::{Condition, Lock, LockError, RLock, pipe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -144,6 +144,73 @@ fn a_death_with_the_lock_is_told_to_who_waits() {
     });
     drop(condition.lock().lock().unwrap());
     until_waiting(&condition, 0);
+}
+
+#[test]
+fn an_rlock_is_let_go_from_any_depth_and_taken_back_to_it() {
+    let condition = Condition::new(&RLock::new().unwrap()).unwrap();
+    let (near, far) = pipe::<Condition<RLock>, ()>().unwrap();
+    near.send(&condition).unwrap();
+    let again = far.recv().unwrap();
+    assert!(condition == again && condition.lock() == again.lock());
+    let is_there = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let waiter = asleep::spawn(scope, || {
+            let lock = condition.lock();
+            let (_one, _two, three) = (lock.lock().unwrap(), lock.lock().unwrap(), lock.lock().unwrap());
+            is_there.store(1, SeqCst);
+            let (three, notified) = condition.wait_timeout(three, LONG).unwrap();
+            assert!(notified && lock.depth() == 3);
+            drop(three);
+            let (last, notified) = condition.wait_timeout(lock.lock().unwrap(), BRIEFLY).unwrap();
+            assert!(!notified && lock.depth() == 3);
+            // It is released as often as it was taken.
+            drop(last);
+            assert_eq!(lock.depth(), 2);
+        });
+        let begin = Instant::now();
+        while condition.stats().waiters == 0 || is_there.load(SeqCst) == 0 {
+            assert!(begin.elapsed() < LONG, "{condition:?}");
+            thread::yield_now();
+        }
+        // It is free of all three, and there is nothing left of its depth.
+        let guard = again.lock().lock_timeout(LONG).unwrap();
+        assert_eq!(again.lock().depth(), 1);
+        again.notify_one(&guard).unwrap();
+        drop(guard);
+        waiter.join();
+    });
+    assert!(!condition.lock().is_locked());
+    drop(condition.lock().try_lock().unwrap());
+}
+
+#[test]
+fn a_death_with_an_rlock_is_told_to_who_waits_at_its_depth() {
+    let condition = Condition::new(&RLock::new().unwrap()).unwrap();
+    thread::scope(|scope| {
+        let waiter = asleep::spawn(scope, || {
+            let lock = condition.lock();
+            let (_outer, inner) = (lock.lock().unwrap(), lock.lock().unwrap());
+            let Err(LockError::OwnerDied((guard, notified))) = condition.wait_timeout(inner, LONG) else {
+                panic!("not told")
+            };
+            assert!(notified && lock.depth() == 2);
+            guard.recover();
+        });
+        let begin = Instant::now();
+        while condition.stats().waiters == 0 {
+            assert!(begin.elapsed() < LONG, "{condition:?}");
+            thread::yield_now();
+        }
+        scope.spawn(|| {
+            // Of a depth of its own, which nobody inherits.
+            (0..5).for_each(|_| condition.lock().acquire().unwrap());
+            condition.notify_one(&condition.lock().lock().unwrap()).unwrap();
+        });
+        waiter.join();
+    });
+    drop(condition.lock().lock().unwrap());
+    assert!(!condition.lock().is_locked());
 }
 
 #[test]

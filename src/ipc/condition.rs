@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::guards::{Guards, Until};
 use super::handle::Handle;
-use super::{Lock, LockError, LockGuard, Stats};
+use super::{Lock, LockError, Stats};
 use crate::primitive::Life;
 use crate::shm::{Plain, Type, Waiters};
 use crate::sys::clock::Deadline;
@@ -19,9 +20,12 @@ pub(super) const KIND: u32 = 9;
 pub(super) type Words = Plain<KIND, Waiters>;
 
 /// What a wait within a time answers: the guard, and whether there was a notification or `condition` came true.
-type Waited<'a> = (LockGuard<'a>, bool);
+type Waited<'a, L> = (<L as Guards>::Guard<'a>, bool);
 
 /// Where threads of all processes wait, under one lock, for something to change: Python's `multiprocessing.Condition`.
+///
+/// The lock is a [`Lock`] or an [`RLock`](super::RLock): `Condition<RLock>`. Waiting lets go of an `RLock` from whatever depth,
+/// and gives it back to its thread at the same depth; until then its thread's other guards of it guard nothing.
 ///
 /// It lies in shared memory without a name, and travels as a [`Lock`] does, together with its lock: whoever is handed the
 /// condition has the lock too ([`lock`](Self::lock)). Making one costs a descriptor in each process, and 64 KiB of memory;
@@ -54,23 +58,22 @@ type Waited<'a> = (LockGuard<'a>, bool);
 /// }
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Condition {
+pub struct Condition<L = Lock> {
     waiters: Handle<Words>,
-    lock: Lock,
+    lock: L,
 }
 
 /// A waiter whose time is over waits for its lock as long again, but not shorter than this.
 const FOR_THE_LOCK: Duration = Duration::from_secs(1);
 
-impl Condition {
-    /// A condition under this lock, for which nobody waits. Python's makes a lock of its own where none is given; and its
-    /// default is an `RLock`, which cannot be had here.
+impl<L: Guards> Condition<L> {
+    /// A condition under this lock, for which nobody waits. Python's makes an `RLock` of its own where none is given.
     ///
     /// # Errors
     ///
     /// When this process may open no more descriptors, there is no memory, or /proc cannot be read, without which nobody
     /// can tell who is alive.
-    pub fn new(lock: &Lock) -> io::Result<Self> {
+    pub fn new(lock: &L) -> io::Result<Self> {
         Life::current()?;
         let waiters = Handle::<Words>::create(Type::NONE, 0)?;
         waiters.peek().roster.namespace.store(Life::namespace()?, Ordering::Relaxed);
@@ -78,7 +81,7 @@ impl Condition {
     }
 
     /// The lock.
-    pub fn lock(&self) -> &Lock {
+    pub fn lock(&self) -> &L {
         &self.lock
     }
 
@@ -105,7 +108,7 @@ impl Condition {
     /// # Panics
     ///
     /// If the guard is of another lock; so for all that takes one.
-    pub fn wait<'a>(&'a self, guard: LockGuard<'a>) -> Result<LockGuard<'a>, LockError<LockGuard<'a>>> {
+    pub fn wait<'a>(&'a self, guard: L::Guard<'a>) -> Result<L::Guard<'a>, LockError<L::Guard<'a>>> {
         self.wait_until(guard, Deadline::NEVER, Deadline::NEVER).map(|(guard, _)| guard).map_err(without_answer)
     }
 
@@ -125,9 +128,9 @@ impl Condition {
     /// As [`wait`](Self::wait).
     pub fn wait_timeout<'a>(
         &'a self,
-        guard: LockGuard<'a>,
+        guard: L::Guard<'a>,
         timeout: Duration,
-    ) -> Result<Waited<'a>, LockError<Waited<'a>>> {
+    ) -> Result<Waited<'a, L>, LockError<Waited<'a, L>>> {
         self.wait_until(guard, Deadline::after(timeout), for_the_lock(timeout))
     }
 
@@ -146,9 +149,9 @@ impl Condition {
     /// As [`wait`](Self::wait).
     pub fn wait_while<'a>(
         &'a self,
-        mut guard: LockGuard<'a>,
+        mut guard: L::Guard<'a>,
         mut condition: impl FnMut() -> bool,
-    ) -> Result<LockGuard<'a>, LockError<LockGuard<'a>>> {
+    ) -> Result<L::Guard<'a>, LockError<L::Guard<'a>>> {
         while condition() {
             guard = self.wait(guard)?;
         }
@@ -170,10 +173,10 @@ impl Condition {
     /// As [`wait`](Self::wait).
     pub fn wait_while_timeout<'a>(
         &'a self,
-        mut guard: LockGuard<'a>,
+        mut guard: L::Guard<'a>,
         timeout: Duration,
         mut condition: impl FnMut() -> bool,
-    ) -> Result<Waited<'a>, LockError<Waited<'a>>> {
+    ) -> Result<Waited<'a, L>, LockError<Waited<'a, L>>> {
         let (deadline, last) = (Deadline::after(timeout), for_the_lock(timeout));
         let mut in_time = true;
         while condition() {
@@ -198,7 +201,7 @@ impl Condition {
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
-    pub fn notify_one(&self, guard: &LockGuard<'_>) -> Result<(), LockError> {
+    pub fn notify_one(&self, guard: &L::Guard<'_>) -> Result<(), LockError> {
         self.notify(guard, 1)
     }
 
@@ -215,7 +218,7 @@ impl Condition {
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
-    pub fn notify(&self, guard: &LockGuard<'_>, count: usize) -> Result<(), LockError> {
+    pub fn notify(&self, guard: &L::Guard<'_>, count: usize) -> Result<(), LockError> {
         self.expect_own(guard);
         self.waiters.usable()?.notify(count);
         Ok(())
@@ -234,22 +237,22 @@ impl Condition {
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
-    pub fn notify_all(&self, guard: &LockGuard<'_>) -> Result<(), LockError> {
+    pub fn notify_all(&self, guard: &L::Guard<'_>) -> Result<(), LockError> {
         self.expect_own(guard);
         self.waiters.usable()?.notify_all();
         Ok(())
     }
 
-    fn expect_own(&self, guard: &LockGuard<'_>) {
-        assert!(*guard.of() == self.lock, "a guard of another lock than the condition's");
+    fn expect_own(&self, guard: &L::Guard<'_>) {
+        assert!(self.lock.is_of(guard), "a guard of another lock than the condition's");
     }
 
     fn wait_until<'a>(
         &'a self,
-        guard: LockGuard<'a>,
+        guard: L::Guard<'a>,
         deadline: Deadline,
         last: Deadline,
-    ) -> Result<Waited<'a>, LockError<Waited<'a>>> {
+    ) -> Result<Waited<'a, L>, LockError<Waited<'a, L>>> {
         self.expect_own(&guard);
         let waiters = self.waiters.usable()?;
         let life = Life::current().map_err(LockError::Io)?;
@@ -259,13 +262,12 @@ impl Condition {
         }
         let full = || refused(io::ErrorKind::QuotaExceeded, "too many threads wait for the condition");
         let seat = waiters.sit_down(life).ok_or_else(full)?;
-        let mut guard = guard;
+        let depth = L::leave(guard);
         loop {
-            drop(guard);
             while !waiters.is_notified(seat) && !deadline.is_expired() && !waiters.has_orphan(life) {
                 waiters.sleep(seat, deadline);
             }
-            let (taken, has_died) = match self.lock.lock_until(last) {
+            let (taken, has_died) = match self.lock.enter_again(Until(last), depth) {
                 Ok(guard) => (guard, false),
                 Err(LockError::OwnerDied(guard)) => (guard, true),
                 Err(error) => {
@@ -280,7 +282,7 @@ impl Condition {
                 let answer = (taken, is_notified);
                 return if has_died { Err(LockError::OwnerDied(answer)) } else { Ok(answer) };
             }
-            guard = taken;
+            let _as_before = L::leave(taken);
         }
     }
 }
@@ -289,13 +291,13 @@ fn for_the_lock(timeout: Duration) -> Deadline {
     Deadline::after(timeout.saturating_add(timeout.max(FOR_THE_LOCK)))
 }
 
-fn without_answer<'a>(error: LockError<Waited<'a>>) -> LockError<LockGuard<'a>> {
+fn without_answer<G>(error: LockError<(G, bool)>) -> LockError<G> {
     error.map(|(guard, _)| guard)
 }
 
-impl Eq for Condition {}
+impl<L: Eq> Eq for Condition<L> {}
 
-impl fmt::Debug for Condition {
+impl<L: Guards + fmt::Debug> fmt::Debug for Condition<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stats = self.stats();
         let mut text = f.debug_struct("ipc::Condition");

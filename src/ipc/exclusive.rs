@@ -55,6 +55,14 @@ macro_rules! exclusive {
                 self.take(|words| words.lock(crate::sys::clock::Deadline::after(timeout)))
             }
 
+            /// `lock`, until a deadline.
+            pub(super) fn lock_until(
+                &self,
+                deadline: crate::sys::clock::Deadline,
+            ) -> Result<$guard<'_>, LockError<$guard<'_>>> {
+                self.take(|words| words.lock(deadline))
+            }
+
             #[inline]
             fn take(
                 &self,
@@ -150,6 +158,13 @@ macro_rules! exclusive {
         pub struct $guard<'a> {
             lock: &'a $lock,
             _not_send: std::marker::PhantomData<*const ()>,
+        }
+
+        impl<'a> $guard<'a> {
+            /// The lock whose guard this is.
+            pub(super) fn of(&self) -> &'a $lock {
+                self.lock
+            }
         }
 
         impl $guard<'_> {

@@ -105,7 +105,7 @@ pub struct ProcessInfo {
     pub parent: u32,
     /// What `ps` calls it: 15 bytes that it has chosen itself.
     pub name: String,
-    /// Whether it could be looked at: it is the caller's user's, and there still.
+    /// Whether it could be looked at: it is of the caller's user, or the caller is root; and it has not ended meanwhile.
     pub is_readable: bool,
 }
 

@@ -24,7 +24,6 @@ use super::handle::Handle;
 use super::{LockError, NotOwner};
 use crate::primitive::Refused;
 use crate::shm::{Locked, State};
-use crate::sys::clock::Deadline;
 
 pub(super) const KIND: u32 = 1;
 
@@ -69,11 +68,6 @@ impl Lock {
         got
     }
 
-    /// `lock`, until a deadline.
-    pub(super) fn lock_until(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        self.take(|words| words.lock(deadline))
-    }
-
     /// Releases a lock that this thread acquired: Python's `release()`.
     ///
     /// # Errors
@@ -85,12 +79,5 @@ impl Lock {
     /// Never.
     pub fn release(&self) -> Result<(), NotOwner> {
         if self.0.peek().unlock() { Ok(()) } else { Err(NotOwner) }
-    }
-}
-
-impl LockGuard<'_> {
-    /// The lock whose guard this is.
-    pub(super) fn of(&self) -> &Lock {
-        self.lock
     }
 }

@@ -42,6 +42,7 @@ pub mod fd;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
+mod guards;
 mod half;
 mod handle;
 pub mod inspect;
@@ -72,6 +73,7 @@ pub use counter::Counter;
 pub use error::{RecvError, SendError};
 pub use event::Event;
 pub use fd::Fd;
+pub use guards::Guards;
 pub use half::{RecvHalf, SendHalf};
 pub use item::Item;
 pub use list::{ListError, ShareableList};

@@ -81,6 +81,14 @@ impl RLock {
         self.0.peek().is_mine()
     }
 
+    /// For the holder: as if it had taken the lock so many times.
+    pub(super) fn set_depth(&self, levels: usize) {
+        let words = self.0.peek();
+        if words.is_mine() {
+            words.set_depth(u32::try_from(levels.saturating_sub(1)).unwrap_or(u32::MAX));
+        }
+    }
+
     /// How many times this thread holds the lock; 0 where another thread or nobody does.
     ///
     /// # Blocking

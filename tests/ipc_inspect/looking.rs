@@ -264,7 +264,7 @@ pub(crate) fn others_may_not_be_looked_at() {
     if is_root {
         let output = example().args(["--once", &me().to_string()]).uid(65_534).gid(65_534).output().unwrap();
         let page = String::from_utf8(output.stdout).unwrap();
-        assert!(page.starts_with("3 processes, 0 objects") && page.matches(" denied ").count() == 2, "{page}");
+        assert!(page.starts_with("3 processes, 0 objects") && page.matches(" unseen ").count() == 2, "{page}");
     }
 }
 

@@ -42,7 +42,7 @@ use successors::{
 };
 use waits::{
     being_notified, giving_back_permits, making_a_trip, making_and_forgetting_permits, notifying, setting_an_event,
-    taking_permits, waiting_for_permits,
+    taking_permits, waiting_for_permits, waiting_from_a_depth,
 };
 
 fn main() -> ExitCode {
@@ -143,6 +143,9 @@ fn main() -> ExitCode {
         ("notify_two_who_wait", || once_seen_always_seen(notifying, When::Asleep)),
         ("wait_for_a_condition", || {
             series(being_notified, When::Later);
+        }),
+        ("wait_under_an_rlock_of_three_levels", || {
+            series(waiting_from_a_depth, When::Later);
         }),
     ]);
     if tally.is_some() {

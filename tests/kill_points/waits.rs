@@ -1,6 +1,6 @@
 //! What processes wait for in shared memory: a process that takes it, waits for it, or brings it about is killed.
 
-use crewkit::ipc::{Barrier, BarrierError, Condition, Counter, Event, Lock, LockError, LockGuard, Semaphore};
+use crewkit::ipc::{Barrier, BarrierError, Condition, Counter, Event, Lock, LockError, LockGuard, RLock, Semaphore};
 
 use crate::alone::{Child, Code};
 use crate::points::{AFTER, BEFORE, HANG, Outcome, Stage, When, given, traced};
@@ -244,6 +244,45 @@ pub(crate) fn being_notified(_: When) -> Stage {
         seen(&done)
     };
     Stage { victim, judge: Box::new(judge) }
+}
+
+/// The victim has an `RLock` three times, lets go of all to wait, and takes them back. Whoever comes then has it once, and one
+/// release frees it.
+pub(crate) fn waiting_from_a_depth(_: When) -> Stage {
+    let (condition, done) = (Condition::new(&RLock::new().unwrap()).unwrap(), Counter::new(0).unwrap());
+    let victim = traced(&(condition.clone(), done.clone()), |(condition, done): (Condition<RLock>, Counter)| {
+        move || {
+            let lock = condition.lock();
+            let (one, two, three) = (lock.lock().unwrap(), lock.lock().unwrap(), lock.lock().unwrap());
+            let (three, _) = condition.wait_timeout(three, std::time::Duration::from_millis(1)).unwrap();
+            assert_eq!(lock.depth(), 3);
+            drop((three, two, one));
+            done.add(1).unwrap();
+        }
+    });
+    let judge = move || {
+        has_it_once(&condition);
+        assert_eq!(given(&condition, |condition: Condition<RLock>| has_it_once(&condition)).exit_code(), 0);
+        seen(&done)
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+fn has_it_once(condition: &Condition<RLock>) {
+    let lock = condition.lock();
+    let guard = match lock.lock_timeout(HANG) {
+        Ok(guard) => guard,
+        Err(LockError::OwnerDied(guard)) => {
+            guard.recover();
+            guard
+        }
+        Err(error) => panic!("the lock is not to be had: {error}"),
+    };
+    assert_eq!(lock.depth(), 1, "a depth that somebody dead has left");
+    let (guard, _) = condition.wait_timeout(guard, std::time::Duration::from_millis(1)).unwrap();
+    condition.notify_all(&guard).unwrap();
+    drop(guard);
+    assert!(!lock.is_owned());
 }
 
 /// Two processes that have been handed an object, and sleep on it.
