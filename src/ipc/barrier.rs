@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::member::{AN_INSTANT, Member, Seats};
 use super::{LockError, Stats};
 use crate::primitive::{AtomicU64, Life, Refused};
-use crate::shm::{Failed, Held, Locked, Trip};
+use crate::shm::{Failed, Held, Locked, Object, Trip};
 use crate::sync::BarrierWait;
 use crate::sys::clock::Deadline;
 
@@ -20,12 +20,12 @@ pub(super) const KIND: u32 = 8;
 pub(super) type Words = Locked<KIND, Trip>;
 
 impl Seats for Words {
-    fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
-        Held::<Trip>::sit_down(self, life, deadline)
+    fn sit_down(object: &Object<Self>, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
+        Held::<Trip>::sit_down(object, life, deadline)
     }
 
-    fn leave(&self, seat: usize, deadline: Deadline) -> Result<(), Refused> {
-        self.withdraw(seat, deadline)
+    fn leave(object: &Object<Self>, seat: usize, deadline: Deadline) -> Result<(), Refused> {
+        object.withdraw(seat, deadline)
     }
 
     fn namespace(&self) -> &AtomicU64 {

@@ -20,10 +20,14 @@ use crate::sys::generation;
 /// What has seats.
 pub(super) trait Seats: Layout {
     /// A seat for a process; `Ok(None)` when there is none left.
-    fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused>;
+    fn sit_down(object: &Object<Self>, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused>
+    where
+        Self: Sized;
 
     /// The seat is left; what its process still has in it, it keeps.
-    fn leave(&self, seat: usize, deadline: Deadline) -> Result<(), Refused>;
+    fn leave(object: &Object<Self>, seat: usize, deadline: Deadline) -> Result<(), Refused>
+    where
+        Self: Sized;
 
     /// The PID namespace in which its seats' numbers mean something.
     fn namespace(&self) -> &AtomicU64;
@@ -51,11 +55,21 @@ pub(super) const AN_INSTANT: Duration = Duration::from_millis(10);
 impl<T: Seats> Member<T> {
     /// A new object, which `begin` fills in.
     pub(super) fn create(begin: impl FnOnce(&T)) -> io::Result<Self> {
+        Self::create_with(Type::NONE, 0, begin)
+    }
+
+    /// The same, with `words` words behind it for values of a type.
+    pub(super) fn create_with(holds: Type, words: usize, begin: impl FnOnce(&T)) -> io::Result<Self> {
         Life::current()?;
-        let handle = Handle::<T>::create(Type::NONE, 0)?;
+        let handle = Handle::<T>::create(holds, words)?;
         handle.peek().namespace().store(Life::namespace()?, Ordering::Relaxed);
         begin(handle.peek());
         Ok(Self::new(handle))
+    }
+
+    /// A handle in a message, to an object that must hold values of this type.
+    pub(super) fn receive<'de, D: Deserializer<'de>>(holds: Type, deserializer: D) -> Result<Self, D::Error> {
+        Handle::receive(holds, deserializer).map(Self::new)
     }
 
     fn new(handle: Handle<T>) -> Self {
@@ -102,7 +116,7 @@ impl<T: Seats> Member<T> {
             return Err(LockError::Io(io::Error::new(io::ErrorKind::Unsupported, what)));
         }
         let full = || io::Error::new(io::ErrorKind::QuotaExceeded, "too many processes use the shared object");
-        let seat = object.sit_down(life, Deadline::NEVER)?.ok_or_else(full).map_err(LockError::Io)?;
+        let seat = T::sit_down(object, life, Deadline::NEVER)?.ok_or_else(full).map_err(LockError::Io)?;
         let word = u64::from(generation::current()) << 32 | seat as u64;
         let before = self.0.seat.load(Ordering::Acquire);
         let is_first = before >> 32 != word >> 32 || before == 0;
@@ -110,7 +124,7 @@ impl<T: Seats> Member<T> {
             return Ok(seat);
         }
         // Another thread was faster.
-        object.leave(seat, Deadline::NEVER)?;
+        T::leave(object, seat, Deadline::NEVER)?;
         self.seat_of(generation::current()).ok_or(LockError::ForeignProcess)
     }
 }
@@ -129,7 +143,7 @@ impl<T: Seats> Drop for Inner<T> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat_of(generation::current()) {
             // Somebody may be stopped inside: then the seat is left when the process ends.
-            let _ = self.handle.peek().leave(seat, Deadline::after(AN_INSTANT));
+            let _ = T::leave(self.handle.peek(), seat, Deadline::after(AN_INSTANT));
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | to wait until something has happened | [`Event`] | `Event` |
 //! | to wait, under a lock, until something has changed | [`Condition`] | `Condition` |
 //! | to go on when all are here | [`Barrier`] | `Barrier` |
+//! | items from any process to any other, through bounded memory | [`Queue`] | `Queue`, `JoinableQueue`, `SimpleQueue` |
 //! | a number or struct that several processes change | [`Value`]; [`Counter`], for a whole number | `Value` |
 //! | many of them, as a slice under a lock | [`Array`] | `Array` |
 //! | a few numbers and texts | [`ShareableList`] | `ShareableList` |
@@ -55,6 +56,7 @@ mod member;
 mod memory;
 pub(crate) mod parcel;
 mod permit;
+mod queue;
 mod rlock;
 mod semaphore;
 mod shareable;
@@ -82,6 +84,7 @@ pub use lock::{Lock, LockGuard};
 pub use lock_error::{LockError, NotOwner};
 pub use memory::{OutOfRange, SealError, SharedBytes, SharedMemory};
 pub use permit::{OwnedPermit, Permit, ReleaseError};
+pub use queue::{GetError, Lease, PutError, Queue, Readiness};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Semaphore};
 pub use shareable::Shareable;

@@ -31,7 +31,7 @@ use super::member::{AN_INSTANT, Member, Seats};
 use super::permit::{Gives, OwnedPermit, Permit, ReleaseError, Taken};
 use super::{Detail, LockError, Stats};
 use crate::primitive::{AtomicU64, Life, Refused};
-use crate::shm::{Held, Locked, MOST_PERMITS, Permits, TooMany};
+use crate::shm::{Held, Locked, MOST_PERMITS, Object, Permits, TooMany};
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
 
@@ -41,12 +41,12 @@ pub(super) const PLAIN: u32 = 5;
 pub(super) const BOUNDED: u32 = 6;
 
 impl<const KIND: u32> Seats for Words<KIND> {
-    fn sit_down(&self, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
-        Held::<Permits>::sit_down(self, life, deadline)
+    fn sit_down(object: &Object<Self>, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
+        Held::<Permits>::sit_down(object, life, deadline)
     }
 
-    fn leave(&self, seat: usize, deadline: Deadline) -> Result<(), Refused> {
-        Held::<Permits>::leave(self, seat, deadline)
+    fn leave(object: &Object<Self>, seat: usize, deadline: Deadline) -> Result<(), Refused> {
+        Held::<Permits>::leave(object, seat, deadline)
     }
 
     fn namespace(&self) -> &AtomicU64 {

@@ -1,10 +1,12 @@
 //! Waiting for several things at once.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::sys::clock::Deadline;
+use crate::sys::futex::slice_until;
 use crate::sys::poll::{Readiness, wait_many};
 
 /// Waits until at least one of `sources` is ready, and says which, by index (Python: `multiprocessing.connection.wait`).
@@ -34,7 +36,27 @@ use crate::sys::poll::{Readiness, wait_many};
 /// ```
 pub fn wait(sources: &[&dyn AsFd], timeout: impl Into<Option<Duration>>) -> io::Result<Vec<usize>> {
     let deadline = timeout.into().map_or(Deadline::NEVER, Deadline::after);
-    let polled: Vec<_> = sources.iter().map(|source| (source.as_fd(), Readiness::READ)).collect();
-    let answers = wait_many(&polled, deadline)?;
-    Ok(answers.iter().enumerate().filter(|(_, answer)| answer.any()).map(|(index, _)| index).collect())
+    loop {
+        LOOKS_AGAIN.set(false);
+        let polled: Vec<_> = sources.iter().map(|source| (source.as_fd(), Readiness::READ)).collect();
+        let is_over = deadline.is_expired();
+        let looks_again = LOOKS_AGAIN.get();
+        let until = if looks_again { Deadline::after(slice_until(deadline)) } else { deadline };
+        let answers = wait_many(&polled, until)?;
+        if !looks_again || is_over || answers.iter().any(|answer| answer.any()) {
+            let ready = answers.iter().enumerate().filter(|(_, answer)| answer.any());
+            return Ok(ready.map(|(index, _)| index).collect());
+        }
+    }
+}
+
+thread_local! {
+    static LOOKS_AGAIN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Called by an `as_fd`: what it lends may stay silent although something has come, because whoever brought it has died. So
+/// who waits for it is to ask again after a slice of time.
+pub(super) fn look_again_soon() {
+    // A thread that is ending waits for nothing any more.
+    let _ = LOOKS_AGAIN.try_with(|again| again.set(true));
 }

@@ -22,7 +22,7 @@ pub struct Iter<'a, Q> {
 }
 
 impl<'a, Q> Iter<'a, Q> {
-    pub(super) fn new(queue: &'a Q) -> Self {
+    pub(crate) fn new(queue: &'a Q) -> Self {
         Self { queue }
     }
 }
@@ -45,7 +45,7 @@ pub struct TryIter<'a, Q> {
 }
 
 impl<'a, Q> TryIter<'a, Q> {
-    pub(super) fn new(queue: &'a Q) -> Self {
+    pub(crate) fn new(queue: &'a Q) -> Self {
         Self { queue }
     }
 }

@@ -25,7 +25,7 @@ mod heap;
 mod hole;
 mod hope;
 mod inside;
-mod iter;
+pub(crate) mod iter;
 mod lifo;
 mod line;
 mod list;
@@ -37,7 +37,7 @@ mod select;
 mod simple;
 mod store;
 mod surface;
-mod task;
+pub(crate) mod task;
 mod waiting;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub struct Task<'a, T> {
 }
 
 /// Where tasks are reported.
-pub(super) trait Report: Sync {
+pub(crate) trait Report: Sync {
     fn report(&self);
 }
 
@@ -26,7 +26,7 @@ impl Drop for Done<'_> {
 }
 
 impl<'a, T> Task<'a, T> {
-    pub(super) fn new(queue: &'a dyn Report, item: T) -> Self {
+    pub(crate) fn new(queue: &'a dyn Report, item: T) -> Self {
         Self { item, _done: Done(queue) }
     }
 

@@ -13,6 +13,7 @@
 //! | permits that come back when their holder dies | [`Permits`] |
 //! | a value of any length that is never read half written | [`Twofold`] |
 //! | records from one process to another | [`Ring`](ring::Ring) |
+//! | records from any process to any other, whole whenever one dies | [`queue::Queue`] |
 //! | many elements of a length, of which none is ever found half written | [`Journal`] |
 //!
 //! Used by `prefork` for its scoreboard and by `pool`. Private to the crate: what users share are the objects built on it.
@@ -23,6 +24,7 @@ mod held;
 mod journal;
 mod object;
 mod permits;
+pub(crate) mod queue;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "connections will go over it"))]
 pub(crate) mod ring;
 mod roster;

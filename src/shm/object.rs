@@ -85,6 +85,23 @@ unsafe impl Words for super::Trip {}
 // SAFETY: as above.
 unsafe impl Words for super::Waiters {}
 
+// SAFETY: two mutexes, as in `Locked`; all else are atomics, and arrays of them, in C's order.
+unsafe impl Layout for super::queue::Queue {
+    const KIND: u32 = 17;
+
+    unsafe fn prepare(&self) -> io::Result<()> {
+        for mutex in self.mutexes() {
+            // SAFETY: the caller's promise is the one asked for.
+            unsafe { mutex.initialise() }?;
+        }
+        Ok(())
+    }
+
+    fn is_held_here(&self) -> bool {
+        self.mutexes().into_iter().any(crate::primitive::Robust::is_held_here)
+    }
+}
+
 /// Words that need no lock in front of them, as objects of a kind.
 #[derive(Debug)]
 #[repr(transparent)]

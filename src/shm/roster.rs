@@ -24,7 +24,7 @@
 //! object, so a waiter would have to sleep on each owner's word and the object's at once (futex_waitv, kernel 5.16, at most 128).
 //! For who waits for a *lock* the kernel does all that, but for one moment (`shm::held`).
 
-use crate::primitive::{AtomicU32, AtomicU64, Life, Refused, SharedFutex};
+use crate::primitive::{AtomicU32, AtomicU64, Life, SharedFutex};
 use std::sync::atomic::{AtomicU32 as Note, Ordering};
 
 /// How many seats there are, nobody's included.
@@ -42,6 +42,8 @@ pub(crate) const NOBODYS: usize = 0;
 pub(crate) struct Seat {
     /// What its owner has.
     pub(crate) word: AtomicU64,
+    /// More of that, where one word does not say it.
+    pub(crate) more: AtomicU64,
     start: AtomicU64,
     /// 0: free.
     pid: AtomicU32,
@@ -67,6 +69,7 @@ impl Roster {
     pub(crate) fn new() -> Self {
         let seat = || Seat {
             word: AtomicU64::new(0),
+            more: AtomicU64::new(0),
             start: AtomicU64::new(0),
             pid: AtomicU32::new(0),
             call: SharedFutex::new(0),
@@ -84,6 +87,7 @@ impl Roster {
             self.used.store(u32::try_from(index).unwrap_or(0), Ordering::Relaxed);
         }
         seat.word.store(word, Ordering::Relaxed);
+        seat.more.store(0, Ordering::Relaxed);
         seat.call.word.store(0, Ordering::Relaxed);
         seat.start.store(life.start(), Ordering::Relaxed);
         seat.pid.store(life.pid(), Ordering::Release);
@@ -114,12 +118,12 @@ impl Roster {
     /// Clears the seats of those who have ended; whether there were any. `own` is whoever calls, and has not. Each is looked
     /// for without the mutex, because asking the kernel takes its time; `enter` takes it, and `clear` then leaves the seat,
     /// and takes what was there.
-    pub(crate) fn reap<I>(
+    pub(crate) fn reap<I, E>(
         &self,
         own: Life,
-        enter: impl Fn() -> Result<I, Refused>,
+        enter: impl Fn() -> Result<I, E>,
         clear: impl Fn(&I, usize),
-    ) -> Result<bool, Refused> {
+    ) -> Result<bool, E> {
         let mut found = false;
         let mut next = NOBODYS + 1;
         while let Some((index, life)) = self.dead(next, own) {
@@ -161,10 +165,10 @@ impl Roster {
 }
 
 /// What `sit` finds, which is tried again for as long as it finds no seat and `reap` clears some.
-pub(crate) fn seat_among(
-    sit: impl Fn() -> Result<Option<usize>, Refused>,
-    reap: impl Fn() -> Result<bool, Refused>,
-) -> Result<Option<usize>, Refused> {
+pub(crate) fn seat_among<E>(
+    sit: impl Fn() -> Result<Option<usize>, E>,
+    reap: impl Fn() -> Result<bool, E>,
+) -> Result<Option<usize>, E> {
     loop {
         let seat = sit()?;
         if seat.is_some() || !reap()? {

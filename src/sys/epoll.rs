@@ -1,7 +1,8 @@
-//! epoll and eventfd. The only user is [`crate::reactor`], the crate's one event loop.
+//! epoll and eventfd. The users are [`crate::reactor`], the crate's one event loop, and `ipc::Queue`, whose readiness is
+//! an eventfd of all processes, as one of them sees it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -66,6 +67,35 @@ impl Epoll {
     }
 }
 
+/// A descriptor of this process's alone that becomes readable when a counter of many processes is rung, and until
+/// [`forget`](Self::forget): nobody takes a ring from others by having seen it, as reading the counter would.
+#[cfg(feature = "processes")]
+#[derive(Debug)]
+pub(crate) struct Edges(Epoll);
+
+#[cfg(feature = "processes")]
+impl Edges {
+    /// The rings of an eventfd.
+    pub(crate) fn of(counter: BorrowedFd<'_>) -> io::Result<Self> {
+        let edges = Epoll::new()?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
+        during("adding a descriptor to epoll", retry(|| edges.0.add(counter, event)))?;
+        Ok(Self(edges))
+    }
+
+    /// What was rung so far is no news any more.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        self.0.wait(&mut Buffer::new(1), Deadline::after(std::time::Duration::ZERO)).map(drop)
+    }
+}
+
+#[cfg(feature = "processes")]
+impl AsFd for Edges {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Room for the answers of one wait; what does not fit is answered by the next one, in turn.
 #[derive(Debug)]
 pub(crate) struct Buffer(Box<[EpollEvent]>);
@@ -122,6 +152,20 @@ impl EventFd {
     }
 }
 
+/// Rings an eventfd that came from another process.
+pub(crate) fn ring(counter: BorrowedFd<'_>) -> io::Result<()> {
+    match retry(|| nix::unistd::write(counter, &1_u64.to_ne_bytes())) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => during("ringing an eventfd", Err(error)),
+        _ => Ok(()),
+    }
+}
+
+impl From<EventFd> for OwnedFd {
+    fn from(counter: EventFd) -> Self {
+        counter.0.into()
+    }
+}
+
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -138,6 +182,27 @@ mod tests {
 
     fn answers(epoll: &Epoll, buffer: &mut Buffer, deadline: Deadline) -> Vec<(u64, Readiness)> {
         epoll.wait(buffer, deadline).unwrap().collect()
+    }
+
+    #[cfg(feature = "processes")]
+    #[test]
+    fn each_ring_is_seen_by_all_who_look_for_edges() {
+        let counter = EventFd::new().unwrap();
+        counter.ring().unwrap();
+        let all = [(); 2].map(|()| Edges::of(counter.as_fd()).unwrap());
+        let are_rung = || {
+            let fds = all.each_ref().map(|edges| (edges.as_fd(), Readiness::READ));
+            super::super::poll::wait_many(&fds, Deadline::after(AT_ONCE)).unwrap().iter().filter(|one| one.any()).count()
+        };
+        all.iter().for_each(|edges| edges.forget().unwrap());
+        for _ in 0..3 {
+            assert_eq!(are_rung(), 0);
+            ring(counter.as_fd()).unwrap();
+            assert_eq!(are_rung(), 2);
+            all[0].forget().unwrap();
+            assert_eq!(are_rung(), 1);
+            all[1].forget().unwrap();
+        }
     }
 
     #[test]

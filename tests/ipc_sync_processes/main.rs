@@ -10,6 +10,7 @@ mod alone;
 mod holders;
 mod holding;
 mod meeting;
+mod queueing;
 #[path = "../alone/sleeping.rs"]
 mod sleeping;
 mod support;
@@ -50,6 +51,27 @@ fn main() -> ExitCode {
         ("a_stopped_holder_of_the_lock_holds_up_no_waiter", meeting::a_stopped_holder_of_the_lock_holds_up_no_waiter),
         ("processes_hand_over_by_a_condition", meeting::processes_hand_over_by_a_condition),
         ("an_inherited_barrier_or_condition_is_foreign", meeting::an_inherited_barrier_or_condition_is_foreign),
+        ("items_go_between_processes_each_once", queueing::items_go_between_processes_each_once),
+        ("a_lease_of_the_killed_is_handed_out_again", queueing::a_lease_of_the_killed_is_handed_out_again),
+        ("a_lease_of_the_killed_comes_to_who_waits", queueing::a_lease_of_the_killed_comes_to_who_waits),
+        ("what_the_killed_had_got_hangs_nobody", queueing::what_the_killed_had_got_hangs_nobody),
+        ("an_item_is_reported_done_by_another_process", queueing::an_item_is_reported_done_by_another_process),
+        (
+            "a_stopped_user_holds_up_nobody_beyond_the_timeout",
+            queueing::a_stopped_user_holds_up_nobody_beyond_the_timeout,
+        ),
+        (
+            "a_killed_waiter_keeps_nothing_from_others_at_a_queue",
+            queueing::a_killed_waiter_keeps_nothing_from_others_at_a_queue,
+        ),
+        ("a_drain_waits_for_leases_of_others", queueing::a_drain_waits_for_leases_of_others),
+        ("readiness_is_seen_in_other_processes", queueing::readiness_is_seen_in_other_processes),
+        ("an_inherited_queue_is_foreign", queueing::an_inherited_queue_is_foreign),
+        (
+            "queues_travel_by_every_start_method_and_to_pools",
+            queueing::queues_travel_by_every_start_method_and_to_pools,
+        ),
+        ("a_queue_leaves_nothing_behind", queueing::a_queue_leaves_nothing_behind),
         ("without_descriptors_there_is_an_error", holding::without_descriptors_there_is_an_error),
         ("no_descriptor_is_left", holding::no_descriptor_is_left),
     ])

@@ -4,39 +4,39 @@ use std::fmt;
 
 /// A number of records (upper half) and a position (lower half), both modulo 2^32.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Index(u64);
+pub(crate) struct Index(u64);
 
 impl Index {
-    pub(super) const fn from_word(word: u64) -> Self {
+    pub(crate) const fn from_word(word: u64) -> Self {
         Self(word)
     }
 
-    pub(super) const fn to_word(self) -> u64 {
+    pub(crate) const fn to_word(self) -> u64 {
         self.0
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "half of the word")]
-    pub(super) const fn position(self) -> u32 {
+    pub(crate) const fn position(self) -> u32 {
         self.0 as u32
     }
 
-    pub(super) const fn count(self) -> u32 {
+    pub(crate) const fn count(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
     /// One record of `bytes` bytes further.
-    pub(super) const fn after_record(self, bytes: u32) -> Self {
+    pub(crate) const fn after_record(self, bytes: u32) -> Self {
         let count = self.count().wrapping_add(1) as u64;
         Self(count << 32 | self.position().wrapping_add(bytes) as u64)
     }
 
     /// Bytes from `earlier` to here.
-    pub(super) const fn bytes_since(self, earlier: Self) -> u32 {
+    pub(crate) const fn bytes_since(self, earlier: Self) -> u32 {
         self.position().wrapping_sub(earlier.position())
     }
 
     /// Records from `earlier` to here.
-    pub(super) const fn records_since(self, earlier: Self) -> u32 {
+    pub(crate) const fn records_since(self, earlier: Self) -> u32 {
         self.count().wrapping_sub(earlier.count())
     }
 }

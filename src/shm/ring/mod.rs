@@ -73,7 +73,7 @@ pub(crate) use bell::{Alarm, Bell};
 #[cfg(not(crewkit_loom))]
 pub(crate) use bytes::Raw;
 pub(crate) use consumer::{Consumer, Record};
-use index::Index;
+pub(crate) use index::Index;
 pub(crate) use producer::{Producer, Put};
 #[cfg(not(crewkit_loom))]
 pub(crate) use shared::Ring;
@@ -189,7 +189,7 @@ pub(crate) trait Bytes {
 const WORD: u32 = 8;
 
 /// How much of a ring a record with so many bytes takes.
-const fn footprint(length: u32) -> u32 {
+pub(crate) const fn footprint(length: u32) -> u32 {
     WORD + length.next_multiple_of(WORD)
 }
 

@@ -1,0 +1,262 @@
+//! A queue without the type of its items: one process's access to it, and how it travels.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::{Error as _, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::GetError;
+use super::error::Why;
+use super::lease::Held;
+use crate::ipc::LockError;
+use crate::ipc::member::{AN_INSTANT, Member, Seats};
+use crate::ipc::parcel::{EncodeError, attach, claim};
+use crate::primitive::{AtomicU64, Life, Refused};
+use crate::shm::queue::{Caller, Failed, Queue as Words, Taken, Way};
+use crate::shm::ring::{Bytes, Raw};
+use crate::shm::{Object, Type};
+use crate::sys::clock::Deadline;
+use crate::sys::epoll::{EventFd, ring};
+use crate::sys::socket::duplicate;
+
+/// The words, and a counter that is rung for who waits for a descriptor; it is never zero, and tells by becoming more.
+#[derive(Clone)]
+pub(super) struct Core {
+    member: Member<Words>,
+    counter: Arc<OwnedFd>,
+}
+
+/// The fewest bytes of a ring.
+const SHORTEST: u32 = 64;
+
+/// Until when to wait.
+#[derive(Clone, Copy)]
+pub(super) enum Wait {
+    /// Not at all, but for a mutex for an instant.
+    No,
+    /// Until then.
+    For(Deadline),
+}
+
+impl Wait {
+    pub(super) fn of(timeout: Duration) -> Self {
+        if timeout.is_zero() { Self::No } else { Self::For(Deadline::after(timeout)) }
+    }
+}
+
+impl Seats for Words {
+    fn sit_down(object: &Object<Self>, life: Life, deadline: Deadline) -> Result<Option<usize>, Refused> {
+        with_bytes(object, |bytes| Words::sit_down(object, bytes, life, deadline)).map_err(refused)
+    }
+
+    fn leave(object: &Object<Self>, seat: usize, deadline: Deadline) -> Result<(), Refused> {
+        with_bytes(object, |bytes| Words::leave(object, bytes, seat, deadline)).map_err(refused)
+    }
+
+    fn namespace(&self) -> &AtomicU64 {
+        &self.roster.namespace
+    }
+}
+
+/// The ring's bytes. Their number was looked at when the queue was made or came here.
+#[inline]
+fn with_bytes<R>(object: &Object<Words>, f: impl FnOnce(&Raw<'_>) -> R) -> R {
+    let bytes = Raw::new(object.rest());
+    f(&bytes.unwrap_or_else(|| unreachable!("looked at before: a power of two")))
+}
+
+fn corrupt(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("somebody has written into the queue: {what}"))
+}
+
+fn refused(failed: Failed) -> Refused {
+    match failed {
+        Failed::Refused(refused) => refused,
+        Failed::Corrupt(what) => Refused::Broken(corrupt(what)),
+        Failed::NotNow | Failed::ShutDown => Refused::Busy,
+    }
+}
+
+impl From<Failed> for LockError {
+    fn from(failed: Failed) -> Self {
+        refused(failed).into()
+    }
+}
+
+impl From<Failed> for GetError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::NotNow => Self::Empty,
+            Failed::ShutDown => Self::ShutDown,
+            other => Self::Unusable(other.into()),
+        }
+    }
+}
+
+impl From<Failed> for Why {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::NotNow => Self::Full,
+            Failed::ShutDown => Self::ShutDown,
+            other => Self::Unusable(other.into()),
+        }
+    }
+}
+
+impl Core {
+    /// A queue of items of a type, at most `most`, in `room` bytes.
+    pub(super) fn create(holds: Type, most: u64, room: u32) -> io::Result<Self> {
+        let words = room.next_power_of_two().max(SHORTEST) as usize / size_of::<u64>();
+        let counter = EventFd::new()?;
+        counter.ring()?;
+        let member = Member::create_with(holds, words, |words: &Words| words.begin(most, room))?;
+        Ok(Self { member, counter: Arc::new(counter.into()) })
+    }
+
+    pub(super) fn receive<'de, D: Deserializer<'de>>(holds: Type, deserializer: D) -> Result<Self, D::Error> {
+        let (member, counter) = <(u32, u32)>::deserialize(deserializer)?;
+        let member: Member<Words> = Member::receive(holds, member.into_deserializer())?;
+        match Raw::new(member.peek().rest()) {
+            Some(bytes) if bytes.length() >= SHORTEST => {}
+            _ => return Err(D::Error::custom("the queue has a length that none has")),
+        }
+        Ok(Self { member, counter: Arc::new(claim(counter, Ok)?) })
+    }
+
+    /// The words, to look at.
+    pub(super) fn words(&self) -> &Words {
+        self.member.peek()
+    }
+
+    pub(super) fn counter(&self) -> &OwnedFd {
+        &self.counter
+    }
+
+    /// The longest item, in bytes, and how many bytes may be in use.
+    pub(super) fn longest(&self) -> usize {
+        with_bytes(self.member.peek(), |bytes| self.words().longest(bytes))
+    }
+
+    /// Whether an item without any bytes would have no room.
+    pub(super) fn is_full(&self) -> bool {
+        with_bytes(self.member.peek(), |bytes| !self.words().has_room(bytes, 0))
+    }
+
+    /// Rings for who waits for a descriptor, if somebody does.
+    fn tell_watchers(&self) {
+        self.words().tell_watchers(|| {
+            // It is open, and never full.
+            let _ = ring(self.counter.as_fd());
+        });
+    }
+
+    /// Puts items; how many before it failed, if so.
+    pub(super) fn put(&self, items: &[&[u8]], wait: Wait) -> Result<(), (usize, Why)> {
+        let object = self.member.usable().map_err(|error| (0, Why::Unusable(error)))?;
+        let put = with_bytes(object, |bytes| match wait {
+            Wait::For(deadline) => object.put(bytes, items, deadline),
+            Wait::No => match object.try_put(bytes, items, Deadline::after(AN_INSTANT)) {
+                Ok(count) if count as usize == items.len() => Ok(()),
+                Ok(count) => Err((count as usize, Failed::NotNow)),
+                Err(failed) => Err((0, failed)),
+            },
+        });
+        self.tell_watchers();
+        put.map_err(|(count, failed)| (count, failed.into()))
+    }
+
+    /// Takes items, whose bytes go to the end of `onto`; who has them, if they are leased.
+    pub(super) fn take(
+        &self,
+        (way, most): (Way, usize),
+        onto: &mut Vec<u8>,
+        mut each: impl FnMut(usize, Taken),
+        wait: Wait,
+    ) -> Result<(), GetError> {
+        let me = self.member.seated()?;
+        let caller = Caller { seat: me.seat, life: me.life };
+        let mut each = |taken| each(me.seat, taken);
+        with_bytes(me.object, |bytes| match wait {
+            Wait::For(deadline) => me.object.take(bytes, caller, (way, most), onto, each, deadline),
+            Wait::No => {
+                let deadline = Deadline::after(AN_INSTANT);
+                match me.object.try_take(bytes, caller, (way, most), onto, &mut each, deadline) {
+                    Err(Failed::NotNow | Failed::ShutDown)
+                        if me.object.has_leases() && me.object.reap(bytes, caller, deadline)? =>
+                    {
+                        me.object.try_take(bytes, caller, (way, most), onto, each, deadline)
+                    }
+                    answer => answer,
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn end_lease(&self, held: Held, is_done: bool) -> Result<(), LockError> {
+        let object = self.member.peek();
+        with_bytes(object, |bytes| object.end_lease(bytes, held.seat, held.at, is_done, Deadline::NEVER))?;
+        self.tell_watchers();
+        Ok(())
+    }
+
+    pub(super) fn task_done(&self) -> Result<bool, LockError> {
+        let (object, seat) = self.member.seat()?;
+        Ok(with_bytes(object, |bytes| object.task_done(bytes, seat, Deadline::NEVER))?)
+    }
+
+    pub(super) fn unfinished(&self) -> Result<u64, LockError> {
+        let me = self.member.seated()?;
+        let caller = Caller { seat: me.seat, life: me.life };
+        Ok(with_bytes(me.object, |bytes| {
+            me.object.reap(bytes, caller, Deadline::NEVER)?;
+            me.object.unfinished(bytes, Deadline::NEVER)
+        })?)
+    }
+
+    pub(super) fn join(&self, deadline: Deadline) -> Result<bool, LockError> {
+        let me = self.member.seated()?;
+        let caller = Caller { seat: me.seat, life: me.life };
+        match with_bytes(me.object, |bytes| me.object.join(bytes, caller, deadline)) {
+            Err(Failed::NotNow) => Ok(false),
+            answer => Ok(answer?),
+        }
+    }
+
+    pub(super) fn clear(&self) -> Result<(), LockError> {
+        let object = self.member.usable()?;
+        Ok(with_bytes(object, |bytes| object.clear(bytes, Deadline::NEVER))?)
+    }
+
+    pub(super) fn shut_down(&self, way: u32) -> Result<(), LockError> {
+        let object = self.member.usable()?;
+        object.close(way, Deadline::NEVER)?;
+        with_bytes(object, |bytes| object.tidy(bytes, Deadline::NEVER))?;
+        self.tell_watchers();
+        Ok(())
+    }
+
+    pub(super) fn set_most(&self, most: u64) -> Result<(), LockError> {
+        self.member.usable()?.set_most(most);
+        Ok(())
+    }
+}
+
+impl PartialEq for Core {
+    fn eq(&self, other: &Self) -> bool {
+        self.member == other.member
+    }
+}
+
+impl Serialize for Core {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let index = attach(|| {
+            self.member.usable().map_err(|_| EncodeError::ForeignProcess)?;
+            Ok((duplicate(self.counter.as_fd()).map_err(EncodeError::Io)?, None))
+        })?;
+        (&self.member, index).serialize(serializer)
+    }
+}

@@ -1,0 +1,190 @@
+//! An item that comes back unless it is acknowledged.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Queue;
+use super::core::Core;
+use crate::ipc::LockError;
+use crate::sys::generation;
+
+/// An item of a [`Queue`] that this process has until it [acknowledges](Self::ack) it; made by
+/// [`Queue::get_leased`].
+///
+/// If it does not, the item is handed out again: when the lease is [given back](Self::requeue) or dropped, also by a panic, and
+/// when **the process dies**, killed at any instruction: then to who asks next, and within 50 ms to who waits already. It
+/// is handed out before any that nobody has had. [`attempt`](Self::attempt) says how often it was.
+///
+/// Until then the item keeps its place and its room in the queue, and the room of what was got behind it: one that is
+/// never acknowledged ends in a queue that has no room for more.
+///
+/// ```
+/// use crewkit::ipc::Queue;
+///
+/// let queue = Queue::unbounded()?;
+/// queue.put("fragile".to_owned())?;
+///
+/// let lease = queue.get_leased()?;
+/// assert_eq!((lease.as_str(), lease.attempt()), ("fragile", 1));
+/// drop(lease);
+///
+/// let lease = queue.get_leased()?;
+/// assert_eq!(lease.attempt(), 2);
+/// assert_eq!(lease.ack()?, "fragile");
+/// assert!(queue.is_empty() && queue.join_timeout(std::time::Duration::ZERO)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "the item goes back into the queue as soon as this is dropped"]
+pub struct Lease<T> {
+    queue: Core,
+    held: Option<Held>,
+    attempt: u32,
+    item: Option<T>,
+}
+
+/// Which item of the queue it is, and whose.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) at: u64,
+    pub(super) seat: usize,
+    pub(super) generation: u32,
+}
+
+impl<T> Lease<T> {
+    pub(super) fn new(queue: Core, held: Held, attempt: u32, item: T) -> Self {
+        Self { queue, held: Some(held), attempt, item: Some(item) }
+    }
+
+    /// How many times the item was handed out on a lease, this time included: more than 1 says that somebody failed with
+    /// it.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The item is done, as [`task_done`](Queue::task_done) reports it, and nobody else will get it; here it is.
+    ///
+    /// # Blocking
+    ///
+    /// While others take items, which takes them some instructions.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::ForeignProcess`] in a process that inherited the lease by fork; the item is not acknowledged.
+    pub fn ack(mut self) -> Result<T, LockError> {
+        self.end(true)?;
+        self.item.take().ok_or(LockError::ForeignProcess)
+    }
+
+    /// Gives the item back, to be handed out again, before any that nobody has had. As dropping the lease does, but with an
+    /// answer.
+    ///
+    /// # Blocking
+    ///
+    /// As [`ack`](Self::ack).
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack).
+    pub fn requeue(mut self) -> Result<(), LockError> {
+        self.end(false)
+    }
+
+    fn end(&mut self, is_done: bool) -> Result<(), LockError> {
+        match self.held.take() {
+            Some(held) if held.generation == generation::current() => self.queue.end_lease(held, is_done),
+            _ => Err(LockError::ForeignProcess),
+        }
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    /// Gives the item back.
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            // What is wrong with the queue is told to whoever uses it next.
+            let _ = self.end(false);
+        }
+    }
+}
+
+impl<T> Deref for Lease<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.item {
+            Some(item) => item,
+            None => unreachable!("taken out by `ack`, which ends the lease"),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lease<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("item", &self.item).field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Queue<T> {
+    /// Gets the next item on a lease, when there is one. Not in Python.
+    ///
+    /// ```
+    /// use crewkit::ipc::Queue;
+    /// use crewkit::process::{Process, ProcessError};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     crewkit::init();
+    ///     let queue = Queue::unbounded()?;
+    ///     queue.put(7)?;
+    ///     let worker = |queue: Queue<u32>| {
+    ///         let _lease = queue.get_leased();
+    ///         std::process::abort();
+    ///     };
+    ///     let ended: Result<(), _> = Process::spawn(worker, queue.clone())?.join();
+    ///     assert!(matches!(ended, Err(ProcessError::Killed { .. })));
+    ///     let lease = queue.get_leased()?;
+    ///     assert_eq!((*lease, lease.attempt()), (7, 2), "somebody died with it");
+    ///     lease.ack()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Blocking
+    ///
+    /// While the queue is empty.
+    pub fn get_leased(&self) -> Result<Lease<T>, super::GetError> {
+        self.lease(super::core::Wait::For(crate::sys::clock::Deadline::NEVER))
+    }
+
+    /// Gets the next item on a lease, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Self::try_get).
+    ///
+    /// # Blocking
+    ///
+    /// As [`try_get`](Self::try_get).
+    pub fn try_get_leased(&self) -> Result<Lease<T>, super::GetError> {
+        self.lease(super::core::Wait::No)
+    }
+
+    /// Gets the next item on a lease, if there is one within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Self::get_timeout).
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`.
+    pub fn get_leased_timeout(&self, timeout: std::time::Duration) -> Result<Lease<T>, super::GetError> {
+        self.lease(super::core::Wait::of(timeout))
+    }
+}

@@ -1,0 +1,53 @@
+//! A queue among the things that are waited for at once.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::core::Core;
+use crate::ipc::wait::look_again_soon;
+use crate::sys::epoll::Edges;
+
+/// A queue's readiness, as a descriptor for [`ipc::wait`](crate::ipc::wait()); made by [`Queue::readiness`](super::Queue::readiness).
+///
+/// Ready means that there was an item, or that the queue was shut down: it is worth a [`try_get`](super::Queue::try_get), which
+/// may find that another process was faster.
+///
+/// Each call of [`as_fd`](AsFd::as_fd) looks at the queue: where that is ready it lends a descriptor that is readable, and
+/// otherwise one that becomes readable with the next item. So whoever waits by other means than `wait` asks for the descriptor
+/// anew before each wait. If a producer is killed between putting an item and telling of it, `wait` sees the item within
+/// 50 ms all the same; other means see it with the next one.
+pub struct Readiness {
+    queue: Core,
+    /// What becomes readable by a change of the counter, which itself is readable always. Without it, for want of
+    /// descriptors, the queue always looks ready.
+    edges: Option<Edges>,
+}
+
+impl Readiness {
+    pub(super) fn of(queue: Core) -> Self {
+        let edges = Edges::of(queue.counter().as_fd()).ok();
+        Self { queue, edges }
+    }
+
+    /// Whether there is something to be got, or nothing will be.
+    fn is_ready(&self) -> bool {
+        self.queue.words().is_ready() || self.queue.words().closed().is_some()
+    }
+}
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        look_again_soon();
+        let Some(edges) = &self.edges else { return self.queue.counter().as_fd() };
+        // First ask to be rung, then forget old rings, then look.
+        self.queue.words().watch();
+        let has_forgotten = edges.forget().is_ok();
+        if self.is_ready() || !has_forgotten { self.queue.counter().as_fd() } else { edges.as_fd() }
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").field("is_ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}
