@@ -333,6 +333,16 @@ never more than 5 at once; 5 permits again
 }
 
 #[test]
+fn strangers_are_served_who_know_the_secret() {
+    let printed = says("strangers");
+    assert_eq!(
+        printed,
+        "short: 5 letters\nlonger: 6 letters\nthe longest: 11 letters\n\
+         let me in: the listener turned this process away: its key is another one, or it repeats an old answer\n"
+    );
+}
+
+#[test]
 fn two_eaters_share_what_one_produces() {
     let expected = "\
 Pong eats the noodles

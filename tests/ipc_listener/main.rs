@@ -9,6 +9,7 @@ mod asleep;
 mod false_servers;
 mod honest;
 mod names;
+mod ported;
 mod raw;
 mod strangers;
 

@@ -13,17 +13,17 @@ use crewkit::ipc::{Address, Auth, Listener};
 use crate::{asleep, key, serves_the_honest};
 
 /// A directory of a test's own, gone when this is.
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = Address::unique().unwrap().to_string();
         let path = std::env::temp_dir().join(name.trim_start_matches('@'));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
