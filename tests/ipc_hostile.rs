@@ -40,6 +40,10 @@ fn main() -> ExitCode {
             "a_lock_that_says_it_is_held_holds_up_nobody_for_longer",
             a_lock_that_says_it_is_held_holds_up_nobody_for_longer,
         ),
+        (
+            "an_object_whose_lock_is_held_holds_up_nobody_for_longer",
+            an_object_whose_lock_is_held_holds_up_nobody_for_longer,
+        ),
         ("nothing_on_its_socket_hangs_a_connection", nothing_on_its_socket_hangs_a_connection),
     ])
 }
@@ -104,6 +108,9 @@ fn memory_of<T: Serialize>(object: T) -> File {
 }
 
 const SOON: Duration = Duration::from_secs(30);
+const BRIEFLY: Duration = Duration::from_millis(20);
+/// Where the mutex of an object begins that has one: behind the header.
+const MUTEX: u64 = 64;
 const SIZED: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
 const ALL: SealFlag = SIZED.union(SealFlag::F_SEAL_SEAL);
 
@@ -286,7 +293,6 @@ fn descriptors_that_are_missing_or_used_twice_are_refused() {
 /// Of the mutex in front of an object, the word that says who holds it. The rest of it, where pointers lie, is what
 /// processes that share a lock must trust each other with.
 fn a_lock_that_says_it_is_held_holds_up_nobody_for_longer() {
-    const MUTEX: u64 = 64;
     for holder in [1, 0x3FFF_FFFF, 0x8000_0001, 0xBFFF_FFFF_u32] {
         let lock = Lock::new().unwrap();
         memory_of(lock.clone()).write_all_at(&holder.to_ne_bytes(), MUTEX).unwrap();
@@ -297,6 +303,42 @@ fn a_lock_that_says_it_is_held_holds_up_nobody_for_longer() {
         assert!(lock.is_locked());
         assert!(lock.release().is_err(), "not this thread's");
     }
+}
+
+/// The same of the lock inside of each object, as if its holder were stopped there: also where an object is used for the
+/// first time, all that has a timeout keeps it, and what never blocks does not.
+fn an_object_whose_lock_is_held_holds_up_nobody_for_longer() {
+    fn held<T: Serialize + Clone>(object: &T) {
+        memory_of(object.clone()).write_all_at(&1_u32.to_ne_bytes(), MUTEX).unwrap();
+    }
+    let begin = Instant::now();
+    let semaphore = Semaphore::new(1).unwrap();
+    held(&semaphore);
+    assert!(semaphore.try_acquire().is_err_and(|error| error.is_timeout()));
+    assert!(semaphore.acquire_timeout(BRIEFLY).is_err_and(|error| error.is_timeout()));
+    assert_eq!(semaphore.available(), 1);
+    let bounded = BoundedSemaphore::new(1).unwrap();
+    held(&bounded);
+    assert!(bounded.acquire_many_timeout(1, BRIEFLY).is_err_and(|error| error.is_timeout()));
+    let barrier = Barrier::new(2).unwrap();
+    held(&barrier);
+    assert!(barrier.wait_timeout(BRIEFLY).is_err_and(|error| error.is_broken()));
+    assert!(barrier.is_broken());
+    let rlock = RLock::new().unwrap();
+    held(&rlock);
+    assert!(rlock.lock_timeout(BRIEFLY).is_err_and(|error| error.is_timeout()));
+    let array = Array::new(&[1_u8]).unwrap();
+    held(&array);
+    assert!(array.get_timeout(0, BRIEFLY).is_err_and(|error| error.is_timeout()));
+    let value = Value::new(1).unwrap();
+    held(&value);
+    assert_eq!(value.get().unwrap(), 1);
+    assert!(value.set_timeout(2, BRIEFLY).is_err_and(|error| error.is_timeout()));
+    let list = ShareableList::new([Item::None]).unwrap();
+    held(&list);
+    assert_eq!(list.get(0).unwrap(), Item::None);
+    assert!(list.set_timeout(0, 1, BRIEFLY).is_err());
+    assert!(begin.elapsed() < SOON);
 }
 
 /// Bytes that seem random, and are the same each time.

@@ -143,7 +143,14 @@ impl Barrier {
     }
 
     fn make(&self, deadline: Deadline, action: impl FnOnce()) -> Result<BarrierWait, BarrierError> {
-        let me = self.0.seated()?;
+        let me = match self.0.seated(deadline) {
+            // A party that others do not know of yet.
+            Err(LockError::Timeout) => {
+                self.0.peek().doom();
+                return Err(BarrierError::Broken);
+            }
+            seated => seated?,
+        };
         match me.object.make(me.seat, me.life, deadline, action) {
             Ok(made) => Ok(BarrierWait { index: made.index as usize, is_leader: made.is_leader }),
             Err(Failed::Broken) => Err(BarrierError::Broken),
@@ -161,7 +168,7 @@ impl Barrier {
     ///
     /// See [`BarrierError`]; never `Broken`.
     pub fn enroll(&self) -> Result<(), BarrierError> {
-        self.0.seat()?;
+        self.0.seat(Deadline::NEVER)?;
         Ok(())
     }
 
@@ -175,7 +182,7 @@ impl Barrier {
     ///
     /// See [`BarrierError`]; never `Broken`.
     pub fn reset(&self) -> Result<(), BarrierError> {
-        let me = self.0.seated()?;
+        let me = self.0.seated(Deadline::NEVER)?;
         Ok(me.object.reset(me.life, Deadline::NEVER).map_err(LockError::from)?)
     }
 
@@ -189,7 +196,7 @@ impl Barrier {
     ///
     /// See [`BarrierError`]; never `Broken`.
     pub fn abort(&self) -> Result<(), BarrierError> {
-        let me = self.0.seated()?;
+        let me = self.0.seated(Deadline::NEVER)?;
         Ok(me.object.abort(Deadline::NEVER).map_err(LockError::from)?)
     }
 

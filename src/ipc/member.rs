@@ -86,19 +86,20 @@ impl<T: Seats> Member<T> {
         Ok(self.0.handle.usable()?)
     }
 
-    /// The object and this process's seat in it, which it takes now if it has none.
+    /// The object and this process's seat in it, which it takes now if it has none: until `deadline`, if somebody was
+    /// stopped inside.
     #[inline]
-    pub(super) fn seat(&self) -> Result<(&Object<T>, usize), LockError> {
+    pub(super) fn seat(&self, deadline: Deadline) -> Result<(&Object<T>, usize), LockError> {
         let object = self.0.handle.usable()?;
         match self.seat_of(generation::current()) {
             Some(seat) => Ok((object, seat)),
-            None => Ok((object, self.sit_down(object)?)),
+            None => Ok((object, self.sit_down(object, deadline)?)),
         }
     }
 
     /// [`seat`](Self::seat), with who it is that sits there.
-    pub(super) fn seated(&self) -> Result<Seated<'_, T>, LockError> {
-        let (object, seat) = self.seat()?;
+    pub(super) fn seated(&self, deadline: Deadline) -> Result<Seated<'_, T>, LockError> {
+        let (object, seat) = self.seat(deadline)?;
         Ok(Seated { object, seat, life: Life::current().map_err(LockError::Io)? })
     }
 
@@ -109,14 +110,14 @@ impl<T: Seats> Member<T> {
     }
 
     #[cold]
-    fn sit_down(&self, object: &Object<T>) -> Result<usize, LockError> {
+    fn sit_down(&self, object: &Object<T>, deadline: Deadline) -> Result<usize, LockError> {
         let life = Life::current().map_err(LockError::Io)?;
         if object.namespace().load(Ordering::Relaxed) != Life::namespace().map_err(LockError::Io)? {
             let what = "the shared object is of another PID namespace, where nobody can tell who is alive";
             return Err(LockError::Io(io::Error::new(io::ErrorKind::Unsupported, what)));
         }
         let full = || io::Error::new(io::ErrorKind::QuotaExceeded, "too many processes use the shared object");
-        let seat = T::sit_down(object, life, Deadline::NEVER)?.ok_or_else(full).map_err(LockError::Io)?;
+        let seat = T::sit_down(object, life, deadline)?.ok_or_else(full).map_err(LockError::Io)?;
         let word = u64::from(generation::current()) << 32 | seat as u64;
         let before = self.0.seat.load(Ordering::Acquire);
         let is_first = before >> 32 != word >> 32 || before == 0;

@@ -294,9 +294,10 @@ macro_rules! gives_permits {
             ///
             /// As [`try_acquire`](Self::try_acquire).
             pub fn available(&self) -> usize {
-                if let Ok(me) = self.0.seated() {
+                let soon = Deadline::after(AN_INSTANT);
+                if let Ok(me) = self.0.seated(soon) {
                     // Who is stopped at the wrong instruction keeps others from looking after the dead.
-                    let _ = me.object.reap(me.life, Deadline::after(AN_INSTANT));
+                    let _ = me.object.reap(me.life, soon);
                 }
                 whole(self.0.peek().guarded.count().0)
             }
@@ -373,7 +374,7 @@ fn number(count: usize) -> u32 {
 
 #[inline]
 fn take<const KIND: u32>(member: &Member<Words<KIND>>, count: usize, deadline: Deadline) -> Result<Taken, LockError> {
-    let (object, seat) = member.seat()?;
+    let (object, seat) = member.seat(deadline)?;
     let taken = Taken { seat, count: number(count), generation: generation::current() };
     if object.guarded.take_own(seat, taken.count) { Ok(taken) } else { wait_for(member, taken, deadline) }
 }
@@ -384,14 +385,15 @@ fn wait_for<const KIND: u32>(
     taken: Taken,
     deadline: Deadline,
 ) -> Result<Taken, LockError> {
-    let me = member.seated()?;
+    let me = member.seated(deadline)?;
     if me.object.take(me.seat, me.life, taken.count, deadline)? { Ok(taken) } else { Err(LockError::Timeout) }
 }
 
 fn try_take<const KIND: u32>(member: &Member<Words<KIND>>, count: usize) -> Result<Taken, LockError> {
-    let me = member.seated()?;
+    let soon = Deadline::after(AN_INSTANT);
+    let me = member.seated(soon)?;
     let taken = Taken { seat: me.seat, count: number(count), generation: generation::current() };
-    let is_taken = me.object.try_take(me.seat, me.life, taken.count, Deadline::after(AN_INSTANT))?;
+    let is_taken = me.object.try_take(me.seat, me.life, taken.count, soon)?;
     if is_taken { Ok(taken) } else { Err(LockError::Timeout) }
 }
 
@@ -400,7 +402,7 @@ fn release<const KIND: u32>(
     count: usize,
     too_many: ReleaseError,
 ) -> Result<(), ReleaseError> {
-    let (object, _) = member.seat()?;
+    let (object, _) = member.seat(Deadline::NEVER)?;
     object.release(number(count), Deadline::NEVER).map_err(LockError::from)?.map_err(|TooMany| too_many)
 }
 

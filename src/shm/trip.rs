@@ -282,10 +282,15 @@ impl Held<Trip> {
         self.inside(deadline.at_least(A_MOMENT))
     }
 
-    /// The mutex is not to be had: nobody may count on us.
-    fn give_up(&self, refused: Refused) -> Failed {
+    /// Breaks it without the mutex, as soon as nobody is promised a trip.
+    pub(crate) fn doom(&self) {
         self.guarded.doomed.swap(1, Ordering::Relaxed);
         self.guarded.bell.ring_all();
+    }
+
+    /// The mutex is not to be had: nobody may count on us.
+    fn give_up(&self, refused: Refused) -> Failed {
+        self.doom();
         if matches!(refused, Refused::Busy) { Failed::Broken } else { Failed::Refused(refused) }
     }
 

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`wire`] | records of a connection's socket, with descriptors |
 //! | [`value`] | a message's contents and its descriptors, decoded as each kind of value and handle |
+//! | [`handshake`] | what a stranger says to a listener, or to who comes to it |
 //! | [`object`] | what somebody writes into the memory of an object, before and after others open it |
 //! | [`ring`] | what somebody writes into a ring, for either side of it |
 //!
 //! `fuzz/` runs them under libFuzzer and AddressSanitizer (`ci/fuzz.sh`). The crate's own tests run them on the inputs in
 //! `fuzz/corpus`, and on a fixed number of variations of each.
 
+mod handshakes;
 mod objects;
 mod rings;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod search;
 mod values;
 mod wires;
 
+pub use handshakes::handshake;
 pub use objects::object;
 pub use rings::ring;
 pub use values::value;

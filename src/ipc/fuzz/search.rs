@@ -87,3 +87,8 @@ fn nothing_written_into_an_object_does_harm() {
 fn nothing_written_into_a_ring_does_harm() {
     search("ring", super::ring, 10_000);
 }
+
+#[test]
+fn no_stranger_is_believed() {
+    search("handshake", super::handshake, 5_000);
+}

@@ -176,7 +176,10 @@ impl Core {
         mut each: impl FnMut(usize, Taken),
         wait: Wait,
     ) -> Result<(), GetError> {
-        let me = self.member.seated()?;
+        let me = self.member.seated(match wait {
+            Wait::For(deadline) => deadline,
+            Wait::No => Deadline::after(AN_INSTANT),
+        })?;
         let caller = Caller { seat: me.seat, life: me.life };
         let mut each = |taken| each(me.seat, taken);
         with_bytes(me.object, |bytes| match wait {
@@ -204,12 +207,12 @@ impl Core {
     }
 
     pub(super) fn task_done(&self) -> Result<bool, LockError> {
-        let (object, seat) = self.member.seat()?;
+        let (object, seat) = self.member.seat(Deadline::NEVER)?;
         Ok(with_bytes(object, |bytes| object.task_done(bytes, seat, Deadline::NEVER))?)
     }
 
     pub(super) fn unfinished(&self) -> Result<u64, LockError> {
-        let me = self.member.seated()?;
+        let me = self.member.seated(Deadline::NEVER)?;
         let caller = Caller { seat: me.seat, life: me.life };
         Ok(with_bytes(me.object, |bytes| {
             me.object.reap(bytes, caller, Deadline::NEVER)?;
@@ -218,7 +221,7 @@ impl Core {
     }
 
     pub(super) fn join(&self, deadline: Deadline) -> Result<bool, LockError> {
-        let me = self.member.seated()?;
+        let me = self.member.seated(deadline)?;
         let caller = Caller { seat: me.seat, life: me.life };
         match with_bytes(me.object, |bytes| me.object.join(bytes, caller, deadline)) {
             Err(Failed::NotNow) => Ok(false),
