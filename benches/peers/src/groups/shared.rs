@@ -1,4 +1,5 @@
-//! Objects in shared memory: a lock, a semaphore, an event, a value, each used by one process while nobody waits for it.
+//! Objects in shared memory: a lock, a semaphore, an event, a value, each used by one process while nobody waits for it,
+//! and by two at the same time; and what making them costs.
 //!
 //! # Safety
 //!
@@ -11,10 +12,14 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::time::Instant;
 
-use crewkit::ipc::{Event, Lock, LockError, Semaphore, Value};
+use crewkit::ipc::{Array, Barrier, Condition, Connection, Event, Lock, LockError, RLock, Semaphore, Value, pipe};
+use crewkit::process::Process;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::python::Python;
 use crate::contest::{Contest, Contestant, Outcome, Repetition, Size, Target, check};
+use crate::place::Placement;
 
 const GROUP: &str = "Shared objects";
 const PTHREAD: &str = "pthread mutex, process-shared";
@@ -34,11 +39,7 @@ pub(crate) fn contests() -> Vec<Contest> {
                 Ok(timed(move || mutex.pair()))
             }))
             .target(Target::speed("crewkit ipc::Lock", 0.95, &[PTHREAD])),
-        Contest::new(GROUP, "make a lock", "lock", Size::MultipleOf(100))
-            .with(Contestant::crewkit("crewkit ipc::Lock", || Ok(timed(|| Lock::new().map(drop)))))
-            .with(python("make"))
-            .target(Target::below("crewkit ipc::Lock", 20_000.0))
-            .remark("crewkit's is one descriptor and one page for each lock."),
+        made(),
         Contest::new(GROUP, "acquire and release a permit", "pair", many)
             .with(Contestant::crewkit("crewkit ipc::Semaphore", || {
                 let semaphore = Semaphore::new(1)?;
@@ -77,7 +78,111 @@ pub(crate) fn contests() -> Vec<Contest> {
             }))
             .with(python("value"))
             .target(Target::speed("crewkit ipc::Value", 20.0, &[PYTHON])),
+        beside("one permit, by two processes", "pair", "crewkit ipc::Semaphore", "both-semaphore", || {
+            Semaphore::new(1)
+        }),
+        beside("a value, by two processes", "update", "crewkit ipc::Value", "both-value", || Value::new(0_u64)),
+        beside("events, there and back between two processes", "event", "crewkit ipc::Event", "both-event", || {
+            Ok((Event::new()?, Event::new()?))
+        }),
     ]
+}
+
+/// What making an object costs.
+fn made() -> Contest {
+    fn one<T>(name: &'static str, make: impl Fn() -> std::io::Result<T> + Send + 'static) -> Contestant {
+        Contestant::crewkit(name, move || Ok(timed(move || make().map(drop))))
+    }
+    Contest::new(GROUP, "make an object", "object", Size::MultipleOf(100))
+        .with(one("crewkit ipc::Lock", Lock::new))
+        .with(one("crewkit ipc::RLock", RLock::new))
+        .with(one("crewkit ipc::Semaphore", || Semaphore::new(1)))
+        .with(one("crewkit ipc::Event", Event::new))
+        .with(one("crewkit ipc::Barrier", || Barrier::new(2)))
+        .with(one("crewkit ipc::Condition and its lock", || Condition::new(&Lock::new()?)))
+        .with(one("crewkit ipc::Value", || Value::new(0_u64)))
+        .with(one("crewkit ipc::Array of 16", || Array::new(&[0_u64; 16])))
+        .with(python("make"))
+        .target(Target::below("crewkit ipc::Lock", 20_000.0))
+        .remark("CPython's is a lock. Each of crewkit's is one descriptor, a condition with its lock two.")
+}
+
+/// What two processes, each on a processor of its own, do with one object, half of it each.
+trait Shared: Clone + Serialize + DeserializeOwned + Send + 'static {
+    fn work(&self, times: u64, is_first: bool) -> Outcome<()>;
+}
+
+impl Shared for Semaphore {
+    fn work(&self, times: u64, _: bool) -> Outcome<()> {
+        for _ in 0..times {
+            drop(self.acquire()?);
+        }
+        Ok(())
+    }
+}
+
+impl Shared for Value<u64> {
+    fn work(&self, times: u64, _: bool) -> Outcome<()> {
+        for _ in 0..times {
+            self.update(|value| *value += 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared for (Event, Event) {
+    fn work(&self, times: u64, is_first: bool) -> Outcome<()> {
+        let (mine, theirs) = if is_first { (&self.0, &self.1) } else { (&self.1, &self.0) };
+        for _ in 0..times {
+            if is_first {
+                theirs.set()?;
+            }
+            mine.wait()?;
+            mine.clear()?;
+            if !is_first {
+                theirs.set()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn beside<T: Shared>(
+    work: &'static str,
+    operation: &'static str,
+    ours: &'static str,
+    theirs: &'static str,
+    make: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Contest {
+    let together = move || -> Outcome<Repetition> {
+        let object = make()?;
+        let (near, far) = pipe::<u64, bool>()?;
+        let child = Process::spawn(assist::<T>, (far, object.clone()))?;
+        Ok(Box::new(move |operations| {
+            let _alive = &child;
+            Placement::Apart.pin(0)?;
+            let start = Instant::now();
+            near.send(&operations.div_ceil(2))?;
+            object.work(operations / 2, true)?;
+            check("the other process has done its half", near.recv()?, true)?;
+            Ok(start.elapsed().into())
+        }))
+    };
+    Contest::new(GROUP, work, operation, Size::MultipleOf(1_000))
+        .with(Contestant::crewkit(ours, together))
+        .with(python(theirs))
+        .target(Target::speed(ours, 20.0, &[PYTHON]))
+}
+
+/// The other process.
+fn assist<T: Shared>((far, object): (Connection<bool, u64>, T)) {
+    let _anywhere_else = Placement::Apart.pin(1);
+    while let Ok(times) = far.recv() {
+        let done = object.work(times, false).is_ok();
+        if far.send(&done).is_err() {
+            return;
+        }
+    }
 }
 
 /// Does it again and again; an error ends the repetition.
