@@ -20,6 +20,7 @@ mod arrays;
 mod messages;
 mod objects;
 mod points;
+mod queues;
 #[path = "../alone/sleeping.rs"]
 mod sleeping;
 mod strangers;
@@ -140,6 +141,14 @@ fn main() -> ExitCode {
         ("make_and_forget_permits", || once_seen_always_seen(making_and_forgetting_permits, When::Later)),
         ("set_an_event_for_which_two_wait", || once_seen_always_seen(setting_an_event, When::Asleep)),
         ("come_last_to_a_barrier_at_which_two_wait", || once_seen_always_seen(making_a_trip, When::Asleep)),
+        ("put_into_a_queue", || both(queues::putting)),
+        ("get_from_a_queue", || both(queues::getting)),
+        ("try_to_get_from_a_queue", || both(queues::trying_to_get)),
+        ("lease_from_a_queue", || once_seen_always_seen(queues::leasing, When::Later)),
+        ("acknowledge_a_lease", || both(queues::acknowledging)),
+        ("give_a_lease_back", || both(queues::giving_back)),
+        ("report_a_task_done", || both(queues::reporting)),
+        ("shut_a_queue_down", || once_seen_always_seen(queues::shutting_down, When::Later)),
         ("notify_two_who_wait", || once_seen_always_seen(notifying, When::Asleep)),
         ("wait_for_a_condition", || {
             series(being_notified, When::Later);

@@ -286,7 +286,7 @@ fn has_it_once(condition: &Condition<RLock>) {
 }
 
 /// Two processes that have been handed an object, and sleep on it.
-fn asleep<T, C: Code>(object: &T, body: impl Fn(T) -> C) -> Vec<Child>
+pub(crate) fn asleep<T, C: Code>(object: &T, body: impl Fn(T) -> C) -> Vec<Child>
 where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
