@@ -133,6 +133,8 @@ fn state(stats: &Stats) -> String {
         Detail::Event { is_set } => (if is_set { "set" } else { "not set" }).to_owned(),
         Detail::Barrier { is_broken: true, .. } => "broken".to_owned(),
         Detail::Barrier { parties, waiting, .. } => format!("{waiting} of {parties} here"),
+        Detail::Queue { is_shut_down: true, len, .. } => format!("{len} items, shut down"),
+        Detail::Queue { len, leased, used, .. } => format!("{len} items, {leased} leased, {used} bytes"),
         Detail::Counter { value } => value.to_string(),
         Detail::Array { len } | Detail::List { len } => format!("{len} items"),
         _ => String::new(),

@@ -28,6 +28,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::stats::{Stats, Visible};
 use super::{array, barrier, condition, counter, event, list, lock, rlock, semaphore, value};
+use crate::shm::queue::Queue;
 use crate::shm::{Layout, Snapshot, kind_of};
 use crate::sys::strangers::{Looker, MemoryFile, Sealing, Stranger, processes, says_gone, waits};
 
@@ -57,6 +58,8 @@ pub enum Kind {
     Array,
     /// A [`ShareableList`](super::ShareableList).
     ShareableList,
+    /// A [`Queue`](super::Queue).
+    Queue,
     /// [`SharedMemory`](super::SharedMemory).
     SharedMemory,
     /// [`SharedBytes`](super::SharedBytes).
@@ -237,6 +240,7 @@ fn object(number: u32, file: &MemoryFile) -> Option<(Kind, Stats)> {
         barrier::KIND => stats::<barrier::Words>(Kind::Barrier, file),
         condition::KIND => stats::<condition::Words>(Kind::Condition, file),
         array::KIND => stats::<array::Words>(Kind::Array, file),
+        <Queue as Layout>::KIND => stats::<Queue>(Kind::Queue, file),
         list::KIND => stats::<list::Words>(Kind::ShareableList, file),
         _ => None,
     }
@@ -262,6 +266,7 @@ impl fmt::Display for Kind {
             Self::Counter => "Counter",
             Self::Array => "Array",
             Self::ShareableList => "ShareableList",
+            Self::Queue => "Queue",
             Self::SharedMemory => "SharedMemory",
             Self::SharedBytes => "SharedBytes",
             Self::Internal => "(internal)",

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::primitive::{Life, process_of, sleepers_shared};
+use crate::shm::queue::Queue;
 use crate::shm::{Flag, Held, Journal, Layout, Locked, Object, Permits, Plain, Roster, Seat, Trip, Twofold, Waiters};
 
 /// What an object that processes share looks like: the answer of `stats()`, which all of them have.
@@ -72,7 +73,8 @@ pub struct Holder {
 pub struct User {
     /// The process.
     pub pid: u32,
-    /// Of a semaphore, how many permits it holds; of a barrier, how many of its threads are inside; of a condition, how many
+    /// Of a semaphore, how many permits it holds; of a barrier, how many of its threads are inside; of a queue, how many items it
+    /// has taken and not reported done; of a condition, how many
     /// of its threads wait.
     pub count: u64,
 }
@@ -122,6 +124,17 @@ pub enum Detail {
     Array {
         /// How many elements it has.
         len: u64,
+    },
+    /// A `Queue`.
+    Queue {
+        /// How many items are there to be taken.
+        len: u32,
+        /// How many are handed out, to come back or to be done.
+        leased: u32,
+        /// How many bytes they take.
+        used: u32,
+        /// Whether it is shut down.
+        is_shut_down: bool,
     },
     /// A `ShareableList`.
     List {
@@ -262,6 +275,15 @@ impl Visible for Twofold {
 impl Visible for Journal {
     fn see(&self, stats: &mut Stats, _: Sleepers<'_>) {
         stats.detail = Detail::Array { len: self.len() };
+    }
+}
+
+impl Visible for Queue {
+    fn see(&self, stats: &mut Stats, sleepers: Sleepers<'_>) {
+        stats.waiters = self.bells().map(|bell| sleepers(bell.word())).iter().sum();
+        stats.users = self.takers().map(|(pid, count)| User { pid, count }).collect();
+        let (counts, is_shut_down) = (self.counts(), self.closed().is_some());
+        stats.detail = Detail::Queue { len: counts.ready, leased: counts.leased, used: counts.bytes, is_shut_down };
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crewkit::ipc::inspect::{Kind, ObjectInfo, objects_of, tree};
 use crewkit::ipc::{
-    Array, Barrier, BoundedSemaphore, Condition, Counter, Detail, Event, Item, Lock, LockError, RLock, Semaphore,
-    ShareableList, SharedBytes, SharedMemory, Stats, Value, pipe,
+    Array, Barrier, BoundedSemaphore, Condition, Counter, Detail, Event, Item, Lock, LockError, Queue, RLock,
+    Semaphore, ShareableList, SharedBytes, SharedMemory, Stats, Value, pipe,
 };
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::{Signal, kill};
@@ -91,10 +91,12 @@ pub(crate) fn every_kind_is_known() {
     let (counter, array) = (Counter::new(-5).unwrap(), Array::<u32>::zeroed(9).unwrap());
     let list = ShareableList::new([Item::Int(1), "two".into()]).unwrap();
     let (memory, bytes) = (SharedMemory::create(100).unwrap(), SharedBytes::new(b"for good").unwrap());
+    let queue = Queue::<u64>::bounded(10).unwrap();
+    (0..3).for_each(|item| queue.put(item).unwrap());
     event.set().unwrap();
     let _three = semaphore.acquire_many(3).unwrap();
     let objects = objects_of(me()).unwrap();
-    assert_eq!(objects.len(), 12, "{objects:?}");
+    assert_eq!(objects.len(), 13, "{objects:?}");
     let detail = |kind| stats_of(kind).detail;
     assert_eq!(detail(Kind::Lock), Detail::Lock { depth: 0 });
     assert!(matches!(detail(Kind::Semaphore), Detail::Semaphore { available: 4, total: 7, .. }));
@@ -103,6 +105,8 @@ pub(crate) fn every_kind_is_known() {
     assert_eq!(detail(Kind::BoundedSemaphore), Detail::Semaphore { available: 2, total: 2, limit: 2 });
     assert_eq!(detail(Kind::Event), Detail::Event { is_set: true });
     assert_eq!(detail(Kind::Barrier), Detail::Barrier { parties: 3, waiting: 0, is_broken: false });
+    let queued = detail(Kind::Queue);
+    assert!(matches!(queued, Detail::Queue { len: 3, leased: 0, is_shut_down: false, .. }), "{queued:?}");
     assert_eq!(detail(Kind::Condition), Detail::Condition);
     assert_eq!(detail(Kind::Value), Detail::Value);
     assert_eq!(detail(Kind::Counter), Detail::Counter { value: -5 });
@@ -190,7 +194,7 @@ pub(crate) fn nonsense_is_shown_and_never_a_fault() {
         random ^= random >> 7;
         random ^= random << 17;
         // Every kind, which has too little room here, or other words than it should.
-        let kind = if round % 2 == 0 { 1 } else { random % 16 };
+        let kind = if round % 2 == 0 { 1 } else { random % 18 };
         let mut lie = whole.clone();
         lie[8..12].copy_from_slice(&u32::try_from(kind).unwrap().to_ne_bytes());
         for word in lie[64..].chunks_mut(8) {

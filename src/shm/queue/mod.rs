@@ -270,7 +270,7 @@ impl Queue {
         let between = |from: Index, to: Index| u32::try_from(to.records_since(from).cast_signed()).unwrap_or(0);
         let handed_out = between(head, cursor);
         Counts {
-            ready: between(cursor, tail) + returned,
+            ready: between(cursor, tail).saturating_add(returned),
             leased: handed_out.saturating_sub(done).saturating_sub(returned),
             bytes: u32::try_from(tail.bytes_since(head).cast_signed()).unwrap_or(0),
             used: between(head, tail).saturating_sub(done),
