@@ -10,6 +10,8 @@ pub(crate) struct Chunks {
     total: usize,
     kind: Kind,
     fds: u8,
+    /// The longest chunk.
+    most: usize,
     /// Bytes in the chunks sent so far.
     sent: usize,
     /// The chunk to be sent next; `None` once the last one was.
@@ -19,7 +21,12 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// A message of `total` bytes with `fds` descriptors, of which nothing was sent yet.
     pub(crate) fn new(total: usize, kind: Kind, fds: u8) -> Self {
-        let mut chunks = Self { total, kind, fds, sent: 0, next: None };
+        Self::of_at_most(MAX_CHUNK, total, kind, fds)
+    }
+
+    /// The same, in chunks of at most `most` bytes.
+    pub(crate) fn of_at_most(most: usize, total: usize, kind: Kind, fds: u8) -> Self {
+        let mut chunks = Self { total, kind, fds, most, sent: 0, next: None };
         chunks.next = Some(chunks.header(true));
         chunks
     }
@@ -40,9 +47,9 @@ impl Chunks {
     fn header(&self, first: bool) -> Header {
         let left = self.total - self.sent;
         Header {
-            len: left.min(MAX_CHUNK),
+            len: left.min(self.most),
             first,
-            last: left <= MAX_CHUNK,
+            last: left <= self.most,
             kind: self.kind,
             fds: if first { self.fds } else { 0 },
             total: self.total as u64,

@@ -59,16 +59,43 @@ impl Header {
         out
     }
 
+    /// The header of a piece in a ring, where its length and the total stand elsewhere; what [`from_tag`](Self::from_tag)
+    /// reads.
+    #[inline]
+    pub(crate) fn tag(&self) -> u32 {
+        let flag = |is_set, flag| if is_set { u32::from(flag) } else { 0 };
+        let flags = flag(self.first, FIRST) | flag(self.last, LAST) | flag(self.kind == Kind::Bytes, BYTES);
+        flags | u32::from(self.fds) << 8
+    }
+
+    /// Whether a tag is that of a whole message, whose total is its length.
+    #[inline]
+    pub(crate) fn is_whole(tag: u32) -> bool {
+        tag & u32::from(FIRST | LAST) == u32::from(FIRST | LAST)
+    }
+
+    /// The header of a piece of `len` bytes.
+    #[inline]
+    pub(crate) fn from_tag(tag: u32, len: usize, total: u64) -> Result<Self, FrameError> {
+        let [flags, fds, 0, 0] = tag.to_le_bytes() else { return Err(FrameError::Corrupt("unknown flags")) };
+        Self::judged(flags, fds, len, total)
+    }
+
     /// Reads a header that arrived. What can be judged without knowing the chunks before it, is judged here.
     pub(crate) fn decode(raw: &[u8; HEADER_LEN]) -> Result<Self, FrameError> {
         let [l0, l1, l2, l3, flags, fds, m0, m1, t0, t1, t2, t3, t4, t5, t6, t7] = *raw;
         if u16::from_le_bytes([m0, m1]) != MAGIC {
             return Err(FrameError::Corrupt("the magic number is missing"));
         }
+        let (len, total) = (u32::from_le_bytes([l0, l1, l2, l3]), u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]));
+        Self::judged(flags, fds, len as usize, total)
+    }
+
+    #[inline]
+    fn judged(flags: u8, fds: u8, len: usize, total: u64) -> Result<Self, FrameError> {
         if flags & !(FIRST | LAST | BYTES) != 0 {
             return Err(FrameError::Corrupt("unknown flags"));
         }
-        let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let (first, last) = (flags & FIRST != 0, flags & LAST != 0);
         if len > MAX_CHUNK {
             return Err(FrameError::Corrupt("a chunk longer than 64 KiB"));
@@ -80,7 +107,6 @@ impl Header {
             return Err(FrameError::Corrupt("descriptors inside a message"));
         }
         let kind = if flags & BYTES != 0 { Kind::Bytes } else { Kind::Value };
-        let total = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
         Ok(Self { len, first, last, kind, fds, total })
     }
 }
@@ -96,6 +122,12 @@ mod tests {
                 let fds = if first { 253 } else { 0 };
                 let header = Header { len: MAX_CHUNK, first, last, kind, fds, total: u64::MAX };
                 assert_eq!(Header::decode(&header.encode()), Ok(header));
+                assert_eq!(Header::from_tag(header.tag(), MAX_CHUNK, u64::MAX), Ok(header));
+                assert_eq!(Header::is_whole(header.tag()), first && last);
+                for unknown in [8, 1 << 16, 1 << 31] {
+                    assert!(Header::from_tag(header.tag() | unknown, MAX_CHUNK, u64::MAX).is_err());
+                }
+                assert_eq!(Header::from_tag(header.tag(), 0, u64::MAX).is_err(), !last);
             }
         }
     }

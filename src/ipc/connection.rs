@@ -12,11 +12,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::direction::{Incoming, Outgoing};
 use super::endpoint::Endpoint;
 use super::half::{RecvHalf, SendHalf};
+use super::lane::{Inlet, Outlet, Track};
 use super::parcel::{EncodeError, attach, claim};
+use super::wire::DEFAULT_LIMIT;
 use super::{RecvError, SendError};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
-use crate::sys::socket::{is_seqpacket, seqpacket_pair};
+use crate::sys::socket::{duplicate, is_seqpacket, seqpacket_pair};
 
 /// Two connected ends of a new pipe (Python's `multiprocessing.Pipe(duplex=True)`): what one sends, the other receives.
 ///
@@ -256,7 +258,8 @@ impl<S, R> Connection<S, R> {
 }
 
 /// An end that reached this process past crewkit, by exec or by fork: the descriptor must be what [`AsFd`] gives of an
-/// end that nobody else uses any more. Every message is checked on receipt; of any other descriptor there is no message.
+/// end that nobody else uses any more, and that was asked for it before many messages had gone through (while `Debug`
+/// says that it uses the socket). Every message is checked on receipt; of any other descriptor there is no message.
 impl<S, R> From<OwnedFd> for Connection<S, R> {
     fn from(socket: OwnedFd) -> Self {
         let endpoint = Endpoint::new(socket);
@@ -264,17 +267,25 @@ impl<S, R> From<OwnedFd> for Connection<S, R> {
     }
 }
 
-/// The socket, for [`wait`](super::wait()) and other people's event loops: readable when [`recv`](Connection::recv) will
-/// find something. One case is silent: a message that a call refused and kept (`WrongKind`, `BufferTooShort`).
+/// For [`wait`](super::wait()) and other people's event loops: readable when [`recv`](Connection::recv) will find something.
+/// Now and then it is so a moment before, or for nothing: receive with a timeout. Of an end that nobody has asked for it
+/// while few messages had come it is no longer the socket. While it is, one case is silent: a message that a call refused
+/// and kept (`WrongKind`, `BufferTooShort`).
+///
+/// An end whose descriptor was asked for by others than `wait` before that keeps to its socket for good, which is slower.
 impl<S, R> AsFd for Connection<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.endpoint().as_fd()
+        self.incoming.lend()
     }
 }
 
 impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Connection").field(self.endpoint()).finish()
+        let name = |is_ring| if is_ring { "a ring" } else { "the socket" };
+        let sends_by = name(self.outgoing.lane.borrow().track().is_some());
+        let receives_by = name(matches!(self.incoming.lane.borrow().track(), Some((_, true))));
+        let lanes = format_args!("sends by {sends_by}, receives by {receives_by}");
+        f.debug_tuple("Connection").field(self.endpoint()).field(&lanes).finish()
     }
 }
 
@@ -282,21 +293,61 @@ impl<S, R> fmt::Debug for Connection<S, R> {
 /// a part of a message is held.
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (outlet, inlet) = (self.outgoing.lane.borrow(), self.incoming.lane.borrow());
         // Invariant 9: what was received of a message would stay behind.
-        let index = attach(|| match self.incoming.holds_something() {
+        let socket = attach(|| match inlet.holds_something() {
             true => Err(EncodeError::NotSerializable(HOLDS_SOMETHING.to_owned())),
             false => self.endpoint().hand_over(),
         })?;
-        serializer.serialize_u32(index)
+        let tracks = [
+            outlet.track().map(|track| (track, SENDS_BY_RING)),
+            inlet.track().map(|(track, in_use)| (track, if in_use { RECEIVES_BY_RING } else { WAS_OFFERED_RING })),
+        ];
+        let mut travelling = socket;
+        for (track, how) in tracks.into_iter().flatten() {
+            for fd in track.fds() {
+                attach(|| Ok((duplicate(fd).map_err(EncodeError::Io)?, None)))?;
+            }
+            travelling |= how;
+        }
+        serializer.serialize_u32(travelling)
     }
 }
 
+// An end in a message: the index of its socket, and these flags. The descriptors of its rings follow the socket's, a ring
+// and its bell, that of sending first.
+const INDEX: u32 = 0xFF;
+const SENDS_BY_RING: u32 = 0x100;
+const RECEIVES_BY_RING: u32 = 0x200;
+const WAS_OFFERED_RING: u32 = 0x400;
+
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        claim(u32::deserialize(deserializer)?, |fd| match is_seqpacket(fd.as_fd()) {
-            true => Ok(Self::from(fd)),
+        let travelling = u32::deserialize(deserializer)?;
+        let mut index = travelling & INDEX;
+        let endpoint = claim(index, |fd| match is_seqpacket(fd.as_fd()) {
+            true => Ok(Endpoint::new(fd)),
             false => Err("a descriptor in it is not the end of a connection".to_owned()),
-        })
+        })?;
+        let mut track = |how: u32| -> Result<Option<Track>, D::Error> {
+            if travelling & how == 0 {
+                return Ok(None);
+            }
+            let ring = claim(index + 1, Ok)?;
+            let track = claim(index + 2, |bell| Track::open(ring, bell).map_err(|error| error.to_string()))?;
+            index += 2;
+            Ok(Some(track))
+        };
+        let outlet = match track(SENDS_BY_RING)? {
+            Some(track) => Outlet::resume(DEFAULT_LIMIT, track),
+            None => Outlet::new(DEFAULT_LIMIT),
+        };
+        let inlet = match track(RECEIVES_BY_RING | WAS_OFFERED_RING)? {
+            Some(track) => Inlet::resume(DEFAULT_LIMIT, track, travelling & RECEIVES_BY_RING != 0),
+            None => Inlet::new(DEFAULT_LIMIT),
+        };
+        let (outgoing, incoming) = (Outgoing::on(Arc::clone(&endpoint), outlet), Incoming::on(endpoint, inlet));
+        Ok(Self { outgoing, incoming })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each direction of a connection does: the wire, with waiting and a deadline around it.
+//! What each direction of a connection does: its lane, with waiting and a deadline around it.
 //!
 //! [`Connection`](super::Connection) has one of each; [`SendHalf`](super::SendHalf) and [`RecvHalf`](super::RecvHalf)
 //! have one. No code of the user's runs while a `RefCell` is borrowed: values are serialised before, and deserialised
@@ -6,39 +6,43 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::Endpoint;
-use super::wire::{self, DEFAULT_LIMIT, Message};
-use super::{RecvError, SendError, parcel};
+use super::lane::{Inlet, News, Outlet};
+use super::wire::{DEFAULT_LIMIT, Message, WireError};
+use super::{RecvError, SendError, parcel, wait};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
-use crate::sys::poll::{Readiness, wait};
 
 /// The direction in which values of type `S` leave.
 #[derive(Debug)]
 pub(super) struct Outgoing<S> {
     pub(super) endpoint: Arc<Endpoint>,
-    wire: RefCell<wire::Sender>,
+    pub(super) lane: RefCell<Outlet>,
     /// Values are only looked at: an end may be given to another thread whatever they are.
     values: PhantomData<fn(&S)>,
 }
 
 impl<S> Outgoing<S> {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, wire: RefCell::new(wire::Sender::new(DEFAULT_LIMIT)), values: PhantomData }
+        Self::on(endpoint, Outlet::new(DEFAULT_LIMIT))
+    }
+
+    pub(super) fn on(endpoint: Arc<Endpoint>, lane: Outlet) -> Self {
+        Self { endpoint, lane: RefCell::new(lane), values: PhantomData }
     }
 
     pub(super) fn limit(&self) -> u64 {
-        self.wire.borrow().limit()
+        self.lane.borrow().limit()
     }
 
     pub(super) fn set_limit(&self, limit: u64) {
-        self.wire.borrow_mut().set_limit(limit);
+        self.lane.borrow_mut().set_limit(limit);
     }
 
     pub(super) fn send(&self, value: &S, deadline: Deadline) -> Result<(), SendError>
@@ -61,25 +65,39 @@ impl<S> Outgoing<S> {
         deadline: Deadline,
     ) -> Result<(), SendError> {
         let fd = self.endpoint.usable()?;
-        let mut wire = self.wire.borrow_mut();
-        let (size, limit) = (bytes.len() as u64, wire.limit());
+        let mut lane = self.lane.borrow_mut();
+        let (size, limit) = (bytes.len() as u64, lane.limit());
         if size > limit {
             return Err(SendError::TooLarge { size, limit });
         }
+        if self.endpoint.was_end_seen() {
+            lane.doubt();
+        }
         let sent = loop {
-            match wire.try_send_kind(fd, kind, bytes, fds) {
+            match lane.try_send(fd, self.endpoint.is_lent(), kind, bytes, fds) {
                 Ok(true) => return Ok(()),
                 Ok(false) if deadline.is_expired() => break Err(SendError::Timeout),
                 Ok(false) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break Err(SendError::Closed),
                 Err(error) => break Err(SendError::Io(error)),
             }
-            if let Err(error) = wait(fd, Readiness::WRITE, deadline) {
-                break Err(SendError::Io(error));
+            match lane.wait(fd, deadline) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break Err(SendError::Closed),
+                Err(error) => break Err(SendError::Io(error)),
             }
         };
-        wire.abandon();
+        lane.abandon();
         sent
+    }
+
+    /// The descriptor, for whoever waits for it.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        match self.endpoint.usable() {
+            Ok(fd) if wait::is_asking() => fd,
+            Ok(_) => self.endpoint.lend(),
+            Err(_) => self.endpoint.dead(),
+        }
     }
 }
 
@@ -87,83 +105,149 @@ impl<S> Outgoing<S> {
 #[derive(Debug)]
 pub(super) struct Incoming<R> {
     pub(super) endpoint: Arc<Endpoint>,
-    wire: RefCell<wire::Receiver>,
+    pub(super) lane: RefCell<Inlet>,
     values: PhantomData<fn() -> R>,
 }
 
 impl<R> Incoming<R> {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, wire: RefCell::new(wire::Receiver::new(DEFAULT_LIMIT)), values: PhantomData }
+        Self::on(endpoint, Inlet::new(DEFAULT_LIMIT))
+    }
+
+    pub(super) fn on(endpoint: Arc<Endpoint>, lane: Inlet) -> Self {
+        Self { endpoint, lane: RefCell::new(lane), values: PhantomData }
     }
 
     pub(super) fn set_limit(&self, limit: u64) {
-        self.wire.borrow_mut().set_limit(limit);
-    }
-
-    /// Whether giving this end away would lose something that was received.
-    pub(super) fn holds_something(&self) -> bool {
-        self.wire.borrow().holds_something()
+        self.lane.borrow_mut().set_limit(limit);
     }
 
     pub(super) fn recv(&self, deadline: Deadline) -> Result<R, RecvError>
     where
         R: DeserializeOwned,
     {
-        self.receive(Kind::Value, deadline)?;
-        let Message { bytes, fds } = self.wire.borrow_mut().take();
+        let Message { bytes, fds } = self.receive(Kind::Value, deadline, |lane| Ok(lane.take()))?;
         let value = parcel::decode(&bytes, fds);
-        self.wire.borrow_mut().recycle(bytes);
+        self.lane.borrow_mut().recycle(bytes);
         Ok(value?)
     }
 
     pub(super) fn recv_bytes(&self, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
-        self.receive(Kind::Bytes, deadline)?;
-        let mut wire = self.wire.borrow_mut();
-        let mut message = wire.take();
-        wire.fit(&mut message);
-        Ok(message.bytes)
+        self.receive(Kind::Bytes, deadline, |lane| {
+            let mut message = lane.take();
+            lane.fit(&mut message);
+            Ok(message.bytes)
+        })
     }
 
     pub(super) fn recv_bytes_into(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-        self.receive(Kind::Bytes, deadline)?;
-        let mut wire = self.wire.borrow_mut();
-        let needed = wire.held_len();
-        let target = buffer.get_mut(..needed).ok_or(RecvError::BufferTooShort { needed })?;
-        let message = wire.take();
-        target.copy_from_slice(&message.bytes);
-        wire.recycle(message.bytes);
-        Ok(needed)
+        self.receive(Kind::Bytes, deadline, |lane| {
+            let needed = lane.held_len();
+            let target = buffer.get_mut(..needed).ok_or(RecvError::BufferTooShort { needed })?;
+            let message = lane.take();
+            target.copy_from_slice(&message.bytes);
+            lane.recycle(message.bytes);
+            Ok(needed)
+        })
+    }
+
+    /// The descriptor, for whoever waits for it.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        let Ok(fd) = self.endpoint.usable() else { return self.endpoint.dead() };
+        if wait::answer(|| self.news(fd)) {
+            return fd;
+        }
+        if self.endpoint.sign().is_none() && self.lane.borrow_mut().stay_with_socket() {
+            return self.endpoint.lend();
+        }
+        let sign = self.endpoint.make_sign().map_or(fd, AsFd::as_fd);
+        self.news(fd);
+        sign
+    }
+
+    /// Whether there is something to receive. If there is not, the descriptors that were lent will tell.
+    fn news(&self, fd: BorrowedFd<'_>) -> News {
+        let news = self.lane.borrow_mut().arm(fd, self.endpoint.is_lent());
+        if let Some(sign) = self.endpoint.sign() {
+            sign.show(news == News::Here);
+        }
+        news
     }
 
     /// Waits until receiving would not block.
     pub(super) fn poll(&self, deadline: Deadline) -> bool {
         let Ok(fd) = self.endpoint.usable() else { return true };
-        let mut wire = self.wire.borrow_mut();
+        let is_ready = self.await_news(fd, deadline);
+        self.put_sign_right(fd);
+        is_ready
+    }
+
+    fn await_news(&self, fd: BorrowedFd<'_>, deadline: Deadline) -> bool {
+        let mut lane = self.lane.borrow_mut();
         loop {
-            if wire.is_ready(fd) {
+            if lane.is_ready(fd, self.endpoint.is_lent()) {
                 return true;
             }
             if deadline.is_expired() {
                 return false;
             }
             // An error of poll itself is shown by the next receive.
-            if wait(fd, Readiness::READ, deadline).is_err() {
+            if lane.wait(fd, deadline).is_err() {
                 return true;
             }
         }
     }
 
-    /// Waits until a message of this kind is held whole.
-    fn receive(&self, wanted: Kind, deadline: Deadline) -> Result<(), RecvError> {
+    /// After each look at what arrived.
+    #[inline]
+    fn put_sign_right(&self, fd: BorrowedFd<'_>) {
+        if self.endpoint.sign().is_some() {
+            self.news(fd);
+        }
+    }
+
+    /// Waits until a message of this kind is held whole, and takes it.
+    fn receive<T>(
+        &self,
+        wanted: Kind,
+        deadline: Deadline,
+        take: impl FnOnce(&mut Inlet) -> Result<T, RecvError>,
+    ) -> Result<T, RecvError> {
         let fd = self.endpoint.usable()?;
-        let mut wire = self.wire.borrow_mut();
+        let mut lane = self.lane.borrow_mut();
+        let received = self.await_message(&mut lane, fd, wanted, deadline).and_then(|()| take(&mut lane));
+        drop(lane);
+        self.put_sign_right(fd);
+        received
+    }
+
+    fn await_message(
+        &self,
+        lane: &mut Inlet,
+        fd: BorrowedFd<'_>,
+        wanted: Kind,
+        deadline: Deadline,
+    ) -> Result<(), RecvError> {
+        let mut is_over = false;
         loop {
-            match wire.advance(fd)? {
-                Some(kind) if kind == wanted => return Ok(()),
-                Some(kind) => return Err(RecvError::WrongKind { is_bytes: kind == Kind::Bytes }),
-                None if deadline.is_expired() => return Err(RecvError::Timeout),
-                None => wait(fd, Readiness::READ, deadline).map_err(RecvError::Io)?,
-            };
+            match lane.advance(fd, self.endpoint.is_lent()) {
+                Ok(Some(kind)) if kind == wanted => return Ok(()),
+                Ok(Some(kind)) => return Err(RecvError::WrongKind { is_bytes: kind == Kind::Bytes }),
+                Ok(None) if is_over => return Err(RecvError::Timeout),
+                Ok(None) if deadline.is_expired() => {
+                    is_over = true;
+                    if !lane.look_at_socket(fd) {
+                        return Err(RecvError::Timeout);
+                    }
+                }
+                Ok(None) => lane.wait(fd, deadline).map_err(RecvError::Io)?,
+                Err(error) => {
+                    if matches!(error, WireError::Closed) {
+                        self.endpoint.see_end();
+                    }
+                    return Err(error.into());
+                }
+            }
         }
     }
 }

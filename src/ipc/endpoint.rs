@@ -14,10 +14,11 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::parcel::{EncodeError, Moving};
+use crate::sys::epoll::Sign;
 use crate::sys::generation;
 use crate::sys::socket::{dead_socket, duplicate, replace};
 
@@ -36,6 +37,12 @@ pub(super) struct Endpoint {
     owner: AtomicU32,
     /// The other end, if both were made here.
     other: OnceLock<Weak<Self>>,
+    /// The descriptor was lent out: somebody may wait for it to become readable, or make another end of it.
+    is_lent: AtomicBool,
+    /// What is lent instead where a ring is received from.
+    sign: OnceLock<Sign>,
+    /// The receiver has seen the end, and the sender was not told yet.
+    end_seen: AtomicBool,
 }
 
 /// Why an end cannot be used.
@@ -50,7 +57,8 @@ pub(super) enum Gone {
 impl Endpoint {
     pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
         let owner = AtomicU32::new(generation::current());
-        Arc::new(Self { fd, state: AtomicU8::new(OWN), owner, other: OnceLock::new() })
+        let (state, is_lent, end_seen) = (AtomicU8::new(OWN), AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { fd, state, owner, other: OnceLock::new(), is_lent, sign: OnceLock::new(), end_seen })
     }
 
     /// Says that these are the two ends of one connection.
@@ -71,6 +79,49 @@ impl Endpoint {
             _ if self.owner.load(Ordering::Relaxed) != generation::current() => Err(Gone::Foreign),
             _ => Ok(self.fd.as_fd()),
         }
+    }
+
+    /// Whether the descriptor is this end's alone, so that not all news must come by it.
+    pub(super) fn is_lent(&self) -> bool {
+        self.is_lent.load(Ordering::Relaxed)
+    }
+
+    /// The descriptor where this process may not use it: it leads nowhere, or is another's.
+    pub(super) fn dead(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The socket, to whom it shows all that there is: from now on that stays so.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        self.is_lent.store(true, Ordering::Relaxed);
+        self.fd.as_fd()
+    }
+
+    /// The descriptor that is lent where the socket does not show all, made at the first call. Without a descriptor for it
+    /// there is none.
+    pub(super) fn make_sign(&self) -> Option<&Sign> {
+        if self.sign.get().is_none() {
+            let _first_time = self.sign.set(Sign::new(self.fd.as_fd()).ok()?);
+        }
+        self.sign.get()
+    }
+
+    /// The same, if there is one.
+    #[inline]
+    pub(super) fn sign(&self) -> Option<&Sign> {
+        self.sign.get()
+    }
+
+    /// The receiver says that it has seen the end of the stream.
+    #[cold]
+    pub(super) fn see_end(&self) {
+        self.end_seen.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the receiver has seen the end since this was last asked.
+    #[inline]
+    pub(super) fn was_end_seen(&self) -> bool {
+        self.end_seen.load(Ordering::Relaxed) && self.end_seen.swap(false, Ordering::Relaxed)
     }
 
     /// The first use after a fork. There is one thread in a process that was just forked, and the race of two that were
@@ -127,13 +178,6 @@ impl fmt::Debug for Endpoint {
             _ => "own",
         };
         write!(f, "descriptor {}, {state}", self.fd.as_raw_fd())
-    }
-}
-
-impl AsFd for Endpoint {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // Waiting for it counts as use.
-        self.usable().unwrap_or_else(|_| self.fd.as_fd())
     }
 }
 

@@ -83,13 +83,13 @@ impl<S> SendHalf<S> {
 
 impl<S> Drop for SendHalf<S> {
     fn drop(&mut self) {
-        close_direction(&self.0.endpoint, shut_down_sending);
+        let _or_both = close_direction(&self.0.endpoint, shut_down_sending);
     }
 }
 
 impl<S> AsFd for SendHalf<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.endpoint.as_fd()
+        self.0.lend()
     }
 }
 
@@ -201,13 +201,15 @@ impl<R> RecvHalf<R> {
 
 impl<R> Drop for RecvHalf<R> {
     fn drop(&mut self) {
-        close_direction(&self.0.endpoint, shut_down_receiving);
+        if close_direction(&self.0.endpoint, shut_down_receiving) {
+            self.0.lane.borrow().turn_deaf();
+        }
     }
 }
 
 impl<R> AsFd for RecvHalf<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.endpoint.as_fd()
+        self.0.lend()
     }
 }
 
@@ -218,12 +220,14 @@ impl<R> fmt::Debug for RecvHalf<R> {
 }
 
 /// Closes one direction, unless the other half is gone already and dropping the descriptor closes both. An inherited
-/// half is left alone: the connection is another process's.
-fn close_direction(endpoint: &Arc<Endpoint>, shut_down: fn(BorrowedFd<'_>) -> std::io::Result<()>) {
+/// half is left alone: the connection is another process's. Whether it was one direction that was closed.
+fn close_direction(endpoint: &Arc<Endpoint>, shut_down: fn(BorrowedFd<'_>) -> std::io::Result<()>) -> bool {
     if Arc::strong_count(endpoint) > 1
         && let Ok(fd) = endpoint.usable()
     {
         // The other side may be closed already, and then it needs no telling.
         let _told = shut_down(fd);
+        return true;
     }
+    false
 }

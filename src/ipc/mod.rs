@@ -48,6 +48,7 @@ mod half;
 mod handle;
 pub mod inspect;
 mod item;
+mod lane;
 mod list;
 mod listener;
 mod lock;

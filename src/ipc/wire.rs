@@ -4,6 +4,8 @@
 //! directly when their poller says so. Neither side copies: a record is sent from the caller's slice and received into
 //! the message's own buffer. Invariants 1 to 6 of the [README](README.md) are kept here and in `framing`.
 
+mod control;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,12 +13,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::framing::{Assembly, Chunks, FrameError, HEADER_LEN, Header, Kind, MAX_CHUNK, Place};
 use crate::sys::socket::{MAX_FDS_PER_RECORD, peek_record, recv_record, send_record};
 
+pub(crate) use control::Control;
+
 /// The longest message taken or sent where nobody asked for another limit: 1 GiB.
 pub(crate) const DEFAULT_LIMIT: u64 = 1 << 30;
 
 /// How many chunks one call takes or sends at most, so that no peer, however fast, keeps a caller from looking at its
 /// clock or at its other sockets: 16 MiB.
-const ROUND: usize = 256;
+pub(crate) const ROUND: usize = 256;
 
 /// A receive buffer that grew beyond this is given back rather than kept for the next message.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -132,6 +136,11 @@ impl Sender {
         Ok(true)
     }
 
+    /// Whether nothing is begun.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.begun.is_none()
+    }
+
     /// Gives up the message begun. The receiver drops what it holds of it when the next message begins.
     pub(crate) fn abandon(&mut self) {
         self.begun = None;
@@ -151,6 +160,17 @@ fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
+/// What comes next on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Nothing,
+    /// The end of the stream.
+    End,
+    Control(Control),
+    /// Anything else.
+    Chunk,
+}
+
 /// The receiving side: holds what arrived of a message until it is whole, and a whole one until it is taken.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -162,12 +182,51 @@ pub(crate) struct Receiver {
     whole: Option<Kind>,
     /// What [`is_ready`](Self::is_ready) ran into, for the next call that receives.
     failed: Option<WireError>,
+    /// A record that is no part of a message, where there may be such.
+    control: Option<(Control, Vec<OwnedFd>)>,
+    takes_control: bool,
 }
 
 impl Receiver {
     /// A receiver of messages of at most `limit` bytes.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { assembly: Assembly::new(limit), bytes: Vec::new(), fds: Vec::new(), whole: None, failed: None }
+        let assembly = Assembly::new(limit);
+        let (bytes, fds) = (Vec::new(), Vec::new());
+        Self { assembly, bytes, fds, whole: None, failed: None, control: None, takes_control: false }
+    }
+
+    /// A receiver that knows of [`Control`] records: it stops at each, until it is [taken](Self::take_control).
+    pub(crate) fn with_control(limit: u64) -> Self {
+        Self { takes_control: true, ..Self::new(limit) }
+    }
+
+    /// The record that is no part of a message, at which [`advance`](Self::advance), [`is_ready`](Self::is_ready) or
+    /// [`receive_record`](Self::receive_record) has stopped, with the descriptors beside it.
+    pub(crate) fn take_control(&mut self) -> Option<(Control, Vec<OwnedFd>)> {
+        self.control.take()
+    }
+
+    /// What the next record on the socket is; it stays there.
+    pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Next> {
+        let mut head = [0; HEADER_LEN];
+        match peek_record(fd, &mut head) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Next::Nothing),
+            Err(error) => Err(error),
+            Ok(0) => Ok(Next::End),
+            Ok(HEADER_LEN) => Ok(Control::decode(&head).map_or(Next::Chunk, Next::Control)),
+            Ok(_) => Ok(Next::Chunk),
+        }
+    }
+
+    /// The kind of the message that is held whole.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<Kind> {
+        self.whole
+    }
+
+    /// Whether a chunk of that header, if it came next, would be anything to anybody who waits for a message.
+    pub(crate) fn would_be_news(&self, header: &Header) -> bool {
+        !self.is_no_news(header)
     }
 
     /// Changes the limit, from the next message on.
@@ -193,34 +252,52 @@ impl Receiver {
     /// Receives until a message is whole; says its kind, and holds it until [`take`](Self::take). `None` when the
     /// socket has no more for now, or after [`ROUND`] chunks.
     pub(crate) fn advance(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Kind>, WireError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
+        self.check()?;
         for _ in 0..ROUND {
-            if self.whole.is_some() || !self.receive_chunk(fd)? {
+            if self.whole.is_some() || self.control.is_some() || !self.receive_record(fd)? {
                 break;
             }
         }
         Ok(self.whole)
     }
 
+    /// Says what went wrong while nobody received.
+    #[inline]
+    pub(crate) fn check(&mut self) -> Result<(), WireError> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Something went wrong while nobody received: the next call that does will [say](Self::check) so.
+    pub(crate) fn fail(&mut self, error: WireError) {
+        self.failed = Some(error);
+    }
+
+    /// Whether there is a message or an error to be given.
+    pub(crate) fn holds_news(&self) -> bool {
+        self.whole.is_some() || self.failed.is_some()
+    }
+
     /// Whether [`advance`](Self::advance) would give a message or an error now. Receives all but the last chunk, so that
     /// the socket stays readable for as long as this is true; a message that was given up, to its end.
     pub(crate) fn is_ready(&mut self, fd: BorrowedFd<'_>) -> bool {
         for _ in 0..ROUND {
-            if self.whole.is_some() || self.failed.is_some() {
+            if self.holds_news() {
                 break;
             }
             let mut head = [0; HEADER_LEN];
             match peek_record(fd, &mut head) {
+                Ok(HEADER_LEN) if self.takes_control && Control::decode(&head).is_some() => {
+                    self.failed = self.receive_record(fd).err();
+                    return self.failed.is_some();
+                }
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
                 Ok(HEADER_LEN) if Header::decode(&head).is_ok_and(|header| self.is_no_news(&header)) => {
-                    self.failed = self.receive_chunk(fd).err();
+                    self.failed = self.receive_record(fd).err();
                 }
                 Ok(_) => return true,
             }
         }
-        self.whole.is_some() || self.failed.is_some()
+        self.holds_news()
     }
 
     /// Whether a chunk ends nothing that anybody waits for: more of its message comes, or the message was given up.
@@ -255,8 +332,39 @@ impl Receiver {
         }
     }
 
+    /// Takes a piece that came by other means than a socket, with its descriptors, of which some may be lost; `copy` puts its
+    /// bytes at the end of what is held, or, given nowhere to put them, drops them.
+    #[inline]
+    pub(crate) fn accept_piece(
+        &mut self,
+        header: &Header,
+        fds: Vec<OwnedFd>,
+        fds_truncated: bool,
+        copy: impl FnOnce(Option<&mut Vec<u8>>),
+    ) -> Result<(), WireError> {
+        let accepted = self.assembly.accept(header);
+        match accepted {
+            Ok((Place::Start, complete)) if fds_truncated || fds.len() != usize::from(header.fds) => {
+                copy(None);
+                return Err(self.lose(complete, fds_truncated || fds.len() < usize::from(header.fds)));
+            }
+            Ok((Place::Start, _)) => {
+                self.bytes.clear();
+                self.fds = fds;
+                copy(Some(&mut self.bytes));
+            }
+            Ok((Place::End, _)) => copy(Some(&mut self.bytes)),
+            Ok((Place::Nowhere, _)) | Err(_) => {
+                copy(None);
+                self.discard();
+            }
+        }
+        self.whole = accepted?.1.then_some(header.kind);
+        Ok(())
+    }
+
     /// Receives one record; `false` when there is none.
-    fn receive_chunk(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
+    pub(crate) fn receive_record(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
         let held = self.bytes.len();
         let mut head = [0; HEADER_LEN];
         let received = match recv_record(fd, &mut head, &mut self.bytes, MAX_CHUNK) {
@@ -267,6 +375,13 @@ impl Receiver {
         if received.len == 0 {
             self.discard();
             return Err(WireError::Closed);
+        }
+        if self.takes_control
+            && (received.len, received.truncated) == (HEADER_LEN, false)
+            && let Some(control) = Control::decode(&head)
+        {
+            self.control = Some((control, received.fds));
+            return Ok(true);
         }
         let judged = if received.len < HEADER_LEN || received.truncated {
             Err(FrameError::Corrupt("a record that is no chunk"))
@@ -286,18 +401,22 @@ impl Receiver {
                 self.fds = received.fds;
             }
             Place::Start | Place::End => {
-                match complete {
-                    true => self.discard(),
-                    false => self.give_up(),
-                }
-                return Err(match received.fds_truncated || received.fds.len() < usize::from(header.fds) {
-                    true => WireError::Truncated,
-                    false => WireError::Corrupt("more descriptors than announced"),
-                });
+                let is_too_few = received.fds_truncated || received.fds.len() < usize::from(header.fds);
+                return Err(self.lose(complete, is_too_few));
             }
         }
         self.whole = complete.then_some(header.kind);
         Ok(true)
+    }
+
+    /// A chunk came with too few descriptors or too many: its message is given up, if there is more of it.
+    #[cold]
+    fn lose(&mut self, complete: bool, too_few: bool) -> WireError {
+        match complete {
+            true => self.discard(),
+            false => self.give_up(),
+        }
+        if too_few { WireError::Truncated } else { WireError::Corrupt("more descriptors than announced") }
     }
 
     fn give_up(&mut self) {

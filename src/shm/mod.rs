@@ -25,7 +25,6 @@ mod journal;
 mod object;
 mod permits;
 pub(crate) mod queue;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "connections will go over it"))]
 pub(crate) mod ring;
 mod roster;
 mod segment;

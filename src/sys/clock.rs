@@ -59,7 +59,6 @@ impl Deadline {
     }
 
     /// Whichever of the two comes first.
-    #[cfg(feature = "threads")]
     pub(crate) fn earlier(self, other: Self) -> Self {
         Self([self.0, other.0].into_iter().flatten().min())
     }

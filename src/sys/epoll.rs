@@ -1,8 +1,10 @@
-//! epoll and eventfd. The users are [`crate::reactor`], the crate's one event loop, and `ipc::Queue`, whose readiness is
-//! an eventfd of all processes, as one of them sees it.
+//! epoll and eventfd. The users are [`crate::reactor`], the crate's one event loop; `ipc::Queue`, whose readiness is
+//! an eventfd of all processes, as one of them sees it; and `ipc::Connection`, of whose news an event loop of the user's
+//! is shown a [`Sign`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -169,6 +171,38 @@ impl From<EventFd> for OwnedFd {
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// A descriptor that is readable while another one is, and while it is lit.
+#[derive(Debug)]
+pub(crate) struct Sign {
+    both: Epoll,
+    light: EventFd,
+    is_lit: AtomicBool,
+}
+
+impl Sign {
+    /// A sign that is not lit, beside `fd`.
+    pub(crate) fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let (both, light) = (Epoll::new()?, EventFd::new()?);
+        both.add(fd, Readiness::READ, 0, false)?;
+        both.add(light.as_fd(), Readiness::READ, 1, false)?;
+        Ok(Self { both, light, is_lit: AtomicBool::new(false) })
+    }
+
+    /// Lights it or puts it out. One thread at a time.
+    pub(crate) fn show(&self, lit: bool) {
+        if self.is_lit.swap(lit, Ordering::Relaxed) != lit {
+            let shown = if lit { self.light.ring() } else { self.light.drain().map(drop) };
+            debug_assert!(shown.is_ok(), "a counter that is open and not full: {shown:?}");
+        }
+    }
+}
+
+impl AsFd for Sign {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.both.as_fd()
     }
 }
 

@@ -76,13 +76,6 @@ pub(crate) fn wake_one(word: &AtomicU32) {
     wake(word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
 }
 
-/// Wakes one thread of whatever process that sleeps in [`wait_shared`] on `word`, if there is one.
-#[cfg(feature = "processes")]
-#[cfg_attr(not(test), expect(dead_code, reason = "connections will sleep so"))]
-pub(crate) fn wake_one_shared(word: &AtomicU32) {
-    wake(word, libc::FUTEX_WAKE);
-}
-
 fn wake(word: &AtomicU32, operation: libc::c_int) {
     // SAFETY: FUTEX_WAKE uses the address as a name only.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
@@ -133,7 +126,7 @@ mod tests {
                 }
             });
             word.store(1, std::sync::atomic::Ordering::Release);
-            wake_one_shared(&word);
+            wake(&word, libc::FUTEX_WAKE);
         });
     }
 

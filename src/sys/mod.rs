@@ -52,6 +52,7 @@ processes! {
     pub(crate) mod socket;
     pub(crate) mod spawn;
     pub(crate) mod strangers;
+    pub(crate) mod ticks;
 }
 
 #[cfg(all(feature = "server", not(crewkit_loom)))]

@@ -32,9 +32,12 @@ use std::process::ExitCode;
 
 use arrays::{replacing_an_element, replacing_an_item, writing_through_a_guard};
 use crewkit::ipc::{Lock, RLock};
-use messages::{Large, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending, sending_an_end};
+use messages::{
+    FRESH, Large, OFFERED, RINGED, SWITCHED, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending,
+    sending_an_end,
+};
 use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
-use points::{When, both, once_seen_always_seen, series};
+use points::{When, both, long, once_seen_always_seen, series};
 use strangers::{accepting, connecting, taking_a_path};
 use successors::{
     End, clearing_an_event, coming_first_to_a_barrier, giving_up_a_semaphore, passing_on_a_notification,
@@ -49,15 +52,28 @@ use waits::{
 fn main() -> ExitCode {
     let tally = tally::begin();
     let code = alone::main(&[
-        ("send_a_small_message", || both(sending::<Small>)),
-        ("send_a_message_of_three_chunks", || both(sending::<Large>)),
-        ("send_a_message_with_a_connection_inside", || both(sending_an_end)),
-        ("receive_and_answer_a_small_message", || both(echoing::<Small>)),
-        ("receive_and_answer_a_message_of_three_chunks", || both(echoing::<Large>)),
-        ("receive_and_answer_a_message_with_a_connection_inside", || both(echoing_an_end)),
+        ("send_a_small_message", || both(sending::<Small, FRESH>)),
+        ("send_a_small_message_by_a_ring", || both(sending::<Small, RINGED>)),
+        ("send_a_small_message_and_offer_a_ring", || both(sending::<Small, OFFERED>)),
+        ("send_the_first_small_message_by_a_ring", || both(sending::<Small, SWITCHED>)),
+        ("send_a_message_of_three_chunks", || both(sending::<Large, FRESH>)),
+        ("send_a_message_of_five_pieces_by_a_ring", || long(sending::<Large, RINGED>)),
+        ("send_a_message_with_a_connection_inside", || both(sending_an_end::<FRESH>)),
+        ("send_a_message_with_a_connection_inside_beside_a_ring", || both(sending_an_end::<RINGED>)),
+        ("receive_and_answer_a_small_message", || both(echoing::<Small, FRESH>)),
+        ("receive_and_answer_a_small_message_by_a_ring", || both(echoing::<Small, RINGED>)),
+        ("receive_and_answer_a_small_message_and_a_ring", || both(echoing::<Small, OFFERED>)),
+        ("receive_and_answer_the_first_small_message_by_a_ring", || both(echoing::<Small, SWITCHED>)),
+        ("receive_and_answer_a_message_of_three_chunks", || both(echoing::<Large, FRESH>)),
+        ("receive_and_answer_a_message_of_five_pieces_by_a_ring", || long(echoing::<Large, RINGED>)),
+        ("receive_and_answer_a_message_with_a_connection_inside", || both(echoing_an_end::<FRESH>)),
+        ("receive_and_answer_a_message_with_a_connection_inside_beside_a_ring", || both(echoing_an_end::<RINGED>)),
         ("receive_while_the_sender_is_blocked", || {
             // What this survivor sees depends on how far it came itself, so only the ends of the series are certain.
-            series(receiving_from_a_blocked_sender, When::Asleep);
+            series(receiving_from_a_blocked_sender::<FRESH>, When::Asleep);
+        }),
+        ("receive_from_a_ring_while_the_sender_is_blocked", || {
+            series(receiving_from_a_blocked_sender::<RINGED>, When::Asleep);
         }),
         ("connect_to_a_listener", || {
             // Whether a listener that is about to accept sees the death first depends on the clock.

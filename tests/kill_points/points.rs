@@ -83,6 +83,13 @@ pub(crate) fn both(stage: fn(When) -> Stage) {
     once_seen_always_seen(stage, When::Asleep);
 }
 
+/// The same for a message of which a survivor who sleeps takes the first pieces while the others are on their way: how
+/// often it is woken for them depends on how fast it is, and so do the steps of who wakes it.
+pub(crate) fn long(stage: fn(When) -> Stage) {
+    once_seen_always_seen(stage, When::Later);
+    series(stage, When::Asleep);
+}
+
 pub(crate) fn once_seen_always_seen(stage: fn(When) -> Stage, when: When) {
     let outcomes = series(stage, when);
     let first = outcomes.iter().position(|(_, outcome)| *outcome == Outcome::After).unwrap();

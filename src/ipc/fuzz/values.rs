@@ -27,7 +27,7 @@ enum Part {
     Raw(Vec<u8>),
     Table(BTreeMap<String, Option<(u8, bool)>>),
     File(Fd<OwnedFd>),
-    End(Connection<u8, u8>),
+    End(Box<Connection<u8, u8>>),
     Lock(Lock),
     RLock(RLock),
     Semaphore(Semaphore),
@@ -56,7 +56,7 @@ fn whole() -> &'static Whole {
         let memory = SharedMemory::create(100).expect("memory");
         let parts = [
             Part::File(Fd(File::open("/dev/null").expect("/dev/null").into())),
-            Part::End(pipe().expect("a pipe").0),
+            Part::End(Box::new(pipe().expect("a pipe").0)),
             Part::Condition(Condition::new(&lock).expect("a condition")),
             Part::Lock(lock),
             Part::RLock(RLock::new().expect("a lock")),

@@ -8,8 +8,7 @@
 //! ```
 //!
 //! Of the two looks at least one sees what the other side has stored before its fence. Both may: then a wake-up comes
-//! that nobody needed. Taking the bell back makes it one for each sleep. How to sleep is the caller's affair: on a socket,
-//! or on the bell itself, a futex.
+//! that nobody needed. Taking the bell back makes it one for each sleep. How to sleep is the caller's affair.
 
 use super::{Side, Words};
 use crate::primitive::{AtomicU32, fence_all_processes, half_fence};
@@ -68,16 +67,5 @@ impl Bell {
     /// Whoever slept is awake.
     pub(crate) fn disarm(&self) {
         self.is_set.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether it is set still: nobody has woken who set it.
-    pub(crate) fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Relaxed) != 0
-    }
-
-    /// The word, to sleep on while it is 1.
-    #[cfg(not(crewkit_loom))]
-    pub(crate) fn word(&self) -> &AtomicU32 {
-        &self.is_set
     }
 }

@@ -69,6 +69,11 @@ impl Consumer {
         bytes.read_word(self.head.position().wrapping_add(WORD))
     }
 
+    /// The index of the next record, as its producer knew it.
+    pub(crate) fn index(&self) -> u64 {
+        self.head.to_word()
+    }
+
     /// Sees how far the producer has come; whether that is further than before.
     #[inline]
     fn look(&mut self, words: &Words, bytes: &impl Bytes) -> Result<bool, Corrupt> {

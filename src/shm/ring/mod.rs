@@ -22,7 +22,7 @@
 //! | `tail` | the producer, after a record's bytes are in place | the records before it are there |
 //! | `head` | the consumer, after it has copied a record out | the room before it is free |
 //! | a [`Bell`] | the side that sleeps sets it, the side that wakes takes it back | somebody sleeps |
-//! | an [`attachment`](Words::attach) | the side that it is of, once | it uses the ring, and is fenced |
+//! | an [`attachment`](Words::attach) | the side that it is of; one bit of the consumer's by the producer | it uses the ring, and is fenced |
 //!
 //! Each side keeps its own index and a **copy of the other's** in memory of its own ([`Producer`], [`Consumer`]), and
 //! looks at the shared one only when the copy says that there is no room or no record. So two sides at work do not take
@@ -121,11 +121,13 @@ pub(crate) enum Side {
     Consumer,
 }
 
-/// A side that uses the ring, and one that processes fence when they ask all to.
+/// A side that uses the ring, or would, and one that processes fence when they ask all to.
 const ATTACHED: u32 = 1;
 const FENCED: u32 = 2;
-/// The consumer will take nothing any more.
+/// In the consumer's word, by the consumer: it will take nothing any more.
 const DEAF: u32 = 4;
+/// In the consumer's word, by the producer: it uses the ring.
+const TAKEN_UP: u32 = 8;
 
 impl Words {
     fn attachment(&self, side: Side) -> &AtomicU32 {
@@ -135,27 +137,38 @@ impl Words {
         }
     }
 
-    /// Says that this process is a side of the ring from now on, and whether it is fenced by others' barriers.
+    /// Says that this process is `side` from now on, and whether it is fenced by others' barriers.
     pub(crate) fn attach(&self, side: Side, is_fenced: bool) {
-        let fenced = if is_fenced { FENCED } else { 0 };
-        self.attachment(side).store(ATTACHED | fenced, Ordering::Release);
+        let now = ATTACHED | if is_fenced { FENCED } else { 0 };
+        // What was agreed on before stands, if this side was another process's.
+        self.change(side, |word| Some(word & (TAKEN_UP | DEAF) | now));
     }
 
-    /// Whether somebody has [attached](Self::attach) as that side.
-    #[inline]
-    pub(crate) fn is_attached(&self, side: Side) -> bool {
-        self.attachment(side).load(Ordering::Acquire) & ATTACHED != 0
+    /// The producer's decision to use the ring from now on, if the consumer agrees to: it has attached, and has not
+    /// [withdrawn](Self::withdraw).
+    pub(crate) fn take_up(&self) -> bool {
+        self.change(Side::Consumer, |word| (word & (ATTACHED | DEAF) == ATTACHED).then_some(word | TAKEN_UP))
+    }
+
+    /// The consumer would rather not; false when the producer has [taken the ring up](Self::take_up) before.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.change(Side::Consumer, |word| (word & TAKEN_UP == 0).then_some(0))
     }
 
     /// The consumer's last word: it takes nothing any more.
     pub(crate) fn turn_deaf(&self) {
-        self.bells.0.consumer.store(ATTACHED | DEAF, Ordering::Release);
+        self.change(Side::Consumer, |word| Some(word | DEAF));
     }
 
     /// Whether the consumer has [said](Self::turn_deaf) that it takes nothing any more.
     #[inline]
     pub(crate) fn is_deaf(&self) -> bool {
         self.bells.0.consumer.load(Ordering::Relaxed) & DEAF != 0
+    }
+
+    /// Both sides may change the consumer's word at once.
+    fn change(&self, side: Side, change: impl FnMut(u32) -> Option<u32>) -> bool {
+        self.attachment(side).fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
     }
 
     fn is_fenced(&self, side: Side) -> bool {

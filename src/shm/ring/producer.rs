@@ -58,6 +58,11 @@ impl Producer {
         Ok(Put::Done)
     }
 
+    /// The index that the next record will have; no other had it.
+    pub(crate) fn index(&self) -> u64 {
+        self.tail.to_word()
+    }
+
     #[inline]
     fn has_room(&self, bytes: &impl Bytes, needed: u32) -> bool {
         // What `look` and `resume` took may be anything: then there is no room.

@@ -196,12 +196,6 @@ fn a_bell_is_told_of_once_and_only_when_it_is_set() {
     assert_eq!(words.arm(Side::Consumer), Alarm::Slices, "a producer that is not there is not fenced either");
     words.attach(Side::Producer, true);
     assert_eq!(words.arm(Side::Consumer), Alarm::Sure);
-    assert_eq!(
-        words.bell(Side::Consumer).word().load(Ordering::Relaxed),
-        1,
-        "who sleeps on the word sleeps while it is 1"
-    );
-    assert!(words.bell(Side::Consumer).is_set() && !words.bell(Side::Producer).is_set());
     assert!(!words.must_wake(Side::Producer));
     assert!(words.must_wake(Side::Consumer) && !words.must_wake(Side::Consumer));
     words.attach(Side::Producer, false);
@@ -214,13 +208,6 @@ fn a_bell_is_told_of_once_and_only_when_it_is_set() {
 fn a_ring_opened_elsewhere_is_the_same_ring() {
     let made = Ring::create(4096).unwrap();
     let opened = Ring::open(made.as_fd().try_clone_to_owned().unwrap()).unwrap();
-    made.attach(Side::Producer);
-    assert!(opened.words().is_attached(Side::Producer) && !opened.words().is_attached(Side::Consumer));
-    opened.attach(Side::Consumer);
-    assert!(!made.words().is_deaf());
-    opened.words().turn_deaf();
-    assert!(made.words().is_deaf() && made.words().is_attached(Side::Consumer));
-
     let (mut producer, mut consumer) = (Producer::resume(made.words()), Consumer::resume(opened.words()));
     let put = producer.put(made.words(), &made.bytes(), 9, [b"in words", b"bytes"]);
     assert_eq!(put, Ok(Put::Done));
@@ -230,6 +217,21 @@ fn a_ring_opened_elsewhere_is_the_same_ring() {
     let mut bytes = Vec::new();
     consumer.take(opened.words(), &opened.bytes(), record, 8, &mut bytes);
     assert_eq!((bytes.as_slice(), consumer.known_bytes()), (&b"bytes"[..], 0));
+}
+
+#[test]
+fn a_ring_is_taken_up_or_withdrawn_never_both() {
+    let words = Words::default();
+    words.attach(Side::Producer, true);
+    assert!(!words.take_up(), "nobody has attached");
+    words.attach(Side::Consumer, true);
+    assert!(words.withdraw() && !words.take_up());
+    words.attach(Side::Consumer, false);
+    assert!(words.take_up() && !words.withdraw() && !words.is_deaf());
+    words.attach(Side::Consumer, true);
+    assert!(!words.withdraw(), "another consumer goes on with it");
+    words.turn_deaf();
+    assert!(words.is_deaf() && !words.take_up() && !words.withdraw());
 }
 
 #[test]

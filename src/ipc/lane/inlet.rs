@@ -1,0 +1,207 @@
+//! Receiving: from the socket, and from a ring once the sender has changed over.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::Track;
+use super::intake::Intake;
+use crate::framing::Kind;
+use crate::ipc::wire::{Control, Message, Next, ROUND, Receiver, WireError};
+use crate::shm::ring::{Alarm, Side};
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{Readiness, wait};
+
+/// The receiving side of one direction.
+#[derive(Debug)]
+pub(in crate::ipc) struct Inlet {
+    /// What arrived of a message, whichever way it came.
+    messages: Receiver,
+    lane: Lane,
+}
+
+#[derive(Debug)]
+enum Lane {
+    /// And a ring, if the sender has offered one and not changed over to it yet.
+    Socket(Option<Track>),
+    Ring(Box<Intake>),
+}
+
+/// Whether there is something to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ipc) enum News {
+    /// There is if, and only if, the socket is readable.
+    AsSocket,
+    Here,
+    /// Not now; the socket will be readable when there is. Where that is not sure it is worth a look from time to time.
+    NotYet(Alarm),
+}
+
+impl Inlet {
+    pub(in crate::ipc) fn new(limit: u64) -> Self {
+        Self { messages: Receiver::with_control(limit), lane: Lane::Socket(None) }
+    }
+
+    /// Goes on with a ring whose receiver was somebody else; whether its sender had changed over to it.
+    pub(in crate::ipc) fn resume(limit: u64, track: Track, is_in_use: bool) -> Self {
+        track.ring.attach(Side::Consumer);
+        let lane = if is_in_use { Lane::Ring(Box::new(Intake::new(track))) } else { Lane::Socket(Some(track)) };
+        Self { lane, ..Self::new(limit) }
+    }
+
+    /// The ring and whether the sender has changed over to it: what another process needs to go on.
+    pub(in crate::ipc) fn track(&self) -> Option<(&Track, bool)> {
+        match &self.lane {
+            Lane::Socket(offered) => offered.as_ref().map(|track| (track, false)),
+            Lane::Ring(intake) => Some((intake.track(), true)),
+        }
+    }
+
+    pub(in crate::ipc) fn set_limit(&mut self, limit: u64) {
+        self.messages.set_limit(limit);
+    }
+
+    /// Whether anything of a message is held here that another process would not find.
+    pub(in crate::ipc) fn holds_something(&self) -> bool {
+        let holds_descriptors = matches!(&self.lane, Lane::Ring(intake) if intake.holds_descriptors());
+        self.messages.holds_something() || holds_descriptors
+    }
+
+    /// Receives what is there until a message is whole; says its kind and holds it until [`take`](Self::take). `None`
+    /// when there is no more for now, or after many pieces. `lent` says that others use the socket too: then a ring that
+    /// is offered is not taken up.
+    #[inline]
+    pub(in crate::ipc) fn advance(&mut self, fd: BorrowedFd<'_>, lent: bool) -> Result<Option<Kind>, WireError> {
+        match &mut self.lane {
+            Lane::Ring(intake) => intake.advance(&mut self.messages, fd),
+            Lane::Socket(_) => self.advance_by_socket(fd, lent),
+        }
+    }
+
+    #[cold]
+    fn advance_by_socket(&mut self, fd: BorrowedFd<'_>, lent: bool) -> Result<Option<Kind>, WireError> {
+        for _ in 0..ROUND {
+            if let Lane::Ring(intake) = &mut self.lane {
+                return intake.advance(&mut self.messages, fd);
+            }
+            let whole = self.messages.advance(fd)?;
+            let Some((control, fds)) = self.messages.take_control() else { return Ok(whole) };
+            self.obey(control, fds, lent)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether [`advance`](Self::advance) would give a message or an error now. Leaves the last piece of a message where
+    /// it is.
+    pub(in crate::ipc) fn is_ready(&mut self, fd: BorrowedFd<'_>, lent: bool) -> bool {
+        for _ in 0..ROUND {
+            if let Lane::Ring(intake) = &mut self.lane {
+                return intake.is_ready(&mut self.messages, fd);
+            }
+            let is_ready = self.messages.is_ready(fd);
+            let Some((control, fds)) = self.messages.take_control() else { return is_ready };
+            if let Err(error) = self.obey(control, fds, lent) {
+                self.messages.fail(error);
+            }
+        }
+        false
+    }
+
+    /// While messages come by the socket.
+    #[cold]
+    fn obey(&mut self, control: Control, fds: Vec<OwnedFd>, lent: bool) -> Result<(), WireError> {
+        let Lane::Socket(offered) = &mut self.lane else { return Ok(()) };
+        match control {
+            // Not taken up, it does no harm: the sender stays with the socket. So does one that this process cannot map.
+            Control::Ring if lent => {}
+            Control::Ring => {
+                let track = <[OwnedFd; 2]>::try_from(fds).ok().and_then(|[ring, bell]| Track::open(ring, bell).ok());
+                track.iter().for_each(|track| track.ring.attach(Side::Consumer));
+                *offered = track;
+            }
+            Control::Switch => {
+                let track = offered.take().ok_or(WireError::Corrupt("a ring that this end does not have"))?;
+                self.lane = Lane::Ring(Box::new(Intake::new(track)));
+            }
+            Control::Descriptors(_) | Control::Bell => return Err(WireError::Corrupt("a word about no ring")),
+        }
+        Ok(())
+    }
+
+    /// Waits until [`advance`](Self::advance) is worth a try.
+    pub(in crate::ipc) fn wait(&mut self, fd: BorrowedFd<'_>, deadline: Deadline) -> io::Result<()> {
+        match &mut self.lane {
+            Lane::Ring(intake) => intake.wait(&mut self.messages, fd, deadline),
+            Lane::Socket(_) => wait(fd, Readiness::READ, deadline).map(drop),
+        }
+    }
+
+    /// After [`advance`](Self::advance) has found nothing, the time being over: takes what only the socket says, which is
+    /// that the other side is gone; whether it said anything.
+    pub(in crate::ipc) fn look_at_socket(&mut self, fd: BorrowedFd<'_>) -> bool {
+        match &mut self.lane {
+            Lane::Ring(intake) => intake.look_at_socket(&mut self.messages, fd),
+            Lane::Socket(_) => false,
+        }
+    }
+
+    /// Says that somebody else will use the socket, as it is, from now on; false where a ring is in use, or will be.
+    pub(in crate::ipc) fn stay_with_socket(&mut self) -> bool {
+        let Lane::Socket(offered) = &mut self.lane else { return false };
+        if offered.as_ref().is_some_and(|track| !track.ring.words().withdraw()) {
+            return false;
+        }
+        *offered = None;
+        true
+    }
+
+    /// Before somebody sleeps on the socket.
+    pub(in crate::ipc) fn arm(&mut self, fd: BorrowedFd<'_>, lent: bool) -> News {
+        for _ in 0..ROUND {
+            if self.messages.holds_news() {
+                return News::Here;
+            }
+            if let Lane::Ring(intake) = &mut self.lane {
+                return intake.arm(&mut self.messages, fd);
+            }
+            if !matches!(Receiver::peek(fd), Ok(Next::Control(_))) {
+                break;
+            }
+            if let Err(error) = self.messages.receive_record(fd) {
+                self.messages.fail(error);
+            }
+            if let Some((control, fds)) = self.messages.take_control()
+                && let Err(error) = self.obey(control, fds, lent)
+            {
+                self.messages.fail(error);
+            }
+        }
+        News::AsSocket
+    }
+
+    /// Who receives here will receive no more.
+    pub(in crate::ipc) fn turn_deaf(&self) {
+        if let Some((track, _)) = self.track() {
+            track.ring.words().turn_deaf();
+            track.ring_bell();
+        }
+    }
+
+    /// The message held; give its buffer back by [`recycle`](Self::recycle).
+    #[inline]
+    pub(in crate::ipc) fn take(&mut self) -> Message {
+        self.messages.take()
+    }
+
+    pub(in crate::ipc) fn held_len(&self) -> usize {
+        self.messages.held_len()
+    }
+
+    #[inline]
+    pub(in crate::ipc) fn recycle(&mut self, buffer: Vec<u8>) {
+        self.messages.recycle(buffer);
+    }
+
+    pub(in crate::ipc) fn fit(&mut self, message: &mut Message) {
+        self.messages.fit(message);
+    }
+}
