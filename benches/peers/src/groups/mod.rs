@@ -16,6 +16,7 @@ mod pump;
 mod python;
 mod queue;
 mod round_robin;
+mod round_trips;
 mod semaphore;
 mod shared;
 mod simple_queue;
@@ -56,8 +57,14 @@ fn of_threads() -> Vec<Contest> {
 
 /// Every contest, in the order of the report.
 pub(crate) fn all() -> Vec<Contest> {
-    let others =
-        [alive::contests(), messages::contests(), connection::contests(), process::contests(), pool::contests()];
+    let others = [
+        alive::contests(),
+        messages::contests(),
+        round_trips::contests(),
+        connection::contests(),
+        process::contests(),
+        pool::contests(),
+    ];
     of_threads().into_iter().chain(others.into_iter().flatten()).collect()
 }
 
