@@ -161,6 +161,23 @@ macro_rules! atomics {
                 self.0.compare_exchange(current, new, success, failure)
             }
 
+            /// Two steps, and more if others meddle.
+            pub fn fetch_update(
+                &self,
+                set: Ordering,
+                fetch: Ordering,
+                mut change: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                let mut before = self.load(fetch);
+                while let Some(after) = change(before) {
+                    match self.compare_exchange(before, after, set, fetch) {
+                        Ok(_) => return Ok(before),
+                        Err(now) => before = now,
+                    }
+                }
+                Err(before)
+            }
+
             /// A step.
             pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
                 if is_dead() {
