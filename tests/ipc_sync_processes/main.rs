@@ -54,6 +54,10 @@ fn main() -> ExitCode {
         ("items_go_between_processes_each_once", queueing::items_go_between_processes_each_once),
         ("a_lease_of_the_killed_is_handed_out_again", queueing::a_lease_of_the_killed_is_handed_out_again),
         ("a_lease_of_the_killed_comes_to_who_waits", queueing::a_lease_of_the_killed_comes_to_who_waits),
+        (
+            "a_lease_of_the_killed_comes_back_in_a_queue_that_never_runs_empty",
+            queueing::a_lease_of_the_killed_comes_back_in_a_queue_that_never_runs_empty,
+        ),
         ("what_the_killed_had_got_hangs_nobody", queueing::what_the_killed_had_got_hangs_nobody),
         ("an_item_is_reported_done_by_another_process", queueing::an_item_is_reported_done_by_another_process),
         (

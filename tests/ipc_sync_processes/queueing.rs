@@ -69,6 +69,30 @@ pub(crate) fn a_lease_of_the_killed_comes_to_who_waits() {
     assert!(queue.join_timeout(SOON).unwrap());
 }
 
+pub(crate) fn a_lease_of_the_killed_comes_back_in_a_queue_that_never_runs_empty() {
+    // Room for all that is put meanwhile: a lease keeps that of what is got behind it.
+    let queue = Queue::<u64>::with_bytes(0, 1 << 24).unwrap();
+    let mut put = 2;
+    queue.put_many(0..put).unwrap();
+    let mut next = 0;
+    for _ in 0..3 {
+        let leased = next;
+        next += 1;
+        let holder = holder(&queue, |queue| std::mem::forget(queue.get_leased().unwrap()));
+        holder.child.kill();
+        loop {
+            let got = queue.get().unwrap();
+            queue.try_put(put).expect("it is back before the room is used up");
+            put += 1;
+            if got == leased {
+                break;
+            }
+            assert_eq!(got, next);
+            next += 1;
+        }
+    }
+}
+
 pub(crate) fn what_the_killed_had_got_hangs_nobody() {
     let queue = Queue::<u8>::unbounded().unwrap();
     queue.put_many([1, 2]).unwrap();

@@ -15,9 +15,9 @@ use crate::sys::generation;
 /// [`Queue::get_leased`].
 ///
 /// If it does not, the item is handed out again: when the lease is [given back](Self::requeue) or dropped, also by a panic, and
-/// when **the process dies**, killed at any instruction: then to who next finds nothing else, and within 50 ms to who waits
-/// already. An item that is back is handed out before any that nobody has had. [`attempt`](Self::attempt) says how often it
-/// was handed out.
+/// when **the process dies**, killed at any instruction: then within 50 ms to who waits, at once to who finds nothing else, and in
+/// a queue that never runs empty to who gets an item when 50 ms are over. An item that is back is handed out before any that
+/// nobody has had. [`attempt`](Self::attempt) says how often it was handed out.
 ///
 /// Until then the item keeps its place and its room in the queue, and the room of what was got behind it: one that is
 /// never acknowledged ends in a queue that has no room for more.

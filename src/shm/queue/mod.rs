@@ -54,7 +54,7 @@
 //! | taking, before `head` or the header is stored | the record, still READY |
 //! | taking, after that | it was taken; it counts as done with its owner's death |
 //! | in between two words of invariant 2 | the mutex says so, and the next one walks from `head` to `tail` ([`repair`](taking::Inside)) |
-//! | with leases | records LEASED by its seat: who waits for a record, or finds none, looks for dead owners, and makes them READY again |
+//! | with leases | records LEASED by its seat: who waits for a record, or finds none, looks for dead owners, and makes them READY again; so does who takes while there are leases, when nobody has looked for 50 ms |
 //! | while it does that | the rest are LEASED by a dead owner still: its seat is left last |
 //! | having taken records that it has not reported done | a seat to be cleared: they count as done; who joins looks for such |
 //! | shutting down at once, with records half dropped | `closed` says so: whoever takes next drops the rest |
@@ -78,7 +78,7 @@ pub(crate) use taking::{Taken, Way};
 use super::ring::{Bytes, Corrupt, Index, footprint};
 use super::{Bell, Held, Roster};
 use crate::primitive::{AtomicU32, AtomicU64, Life, Refused};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64 as LongNote, Ordering};
 
 /// What lies in shared memory, in front of the ring's bytes.
 #[derive(Debug)]
@@ -143,6 +143,9 @@ struct Rules {
     finished: Bell,
     /// Rung, by a descriptor, for who waits for many things at once: see [`Queue::watch`].
     watched: AtomicU32,
+    /// When somebody last looked for dead owners of leases, in milliseconds: whoever finds it wrong looks too soon or, once, too
+    /// late, so a model does not.
+    looked: LongNote,
 }
 
 const OPEN: u32 = 0;
@@ -218,6 +221,7 @@ impl Queue {
                 has_room: Bell::new(),
                 finished: Bell::new(),
                 watched: number(),
+                looked: LongNote::default(),
             }),
             roster: Roster::new(),
         }

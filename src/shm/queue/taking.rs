@@ -3,8 +3,11 @@
 use super::super::ring::{Bytes, Corrupt, Index, footprint};
 use super::record::{Header, State};
 use super::{Caller, Failed, IMMEDIATE, Queue};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, milliseconds};
 use std::sync::atomic::Ordering;
+
+/// For so many milliseconds one look for dead owners of leases is enough.
+const LOOK_EVERY: u64 = 50;
 
 /// How a record is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,9 @@ impl Queue {
         mut each: impl FnMut(Taken),
         deadline: Deadline,
     ) -> Result<usize, Failed> {
+        if self.is_time_to_look() {
+            self.reap(bytes, caller, deadline)?;
+        }
         let inside = self.enter(bytes, deadline)?;
         let mut count = 0;
         while count < most {
@@ -90,6 +96,13 @@ impl Queue {
             self.rules.0.has_room.ring(u32::try_from(count).unwrap_or(u32::MAX));
         }
         Ok(count)
+    }
+
+    /// Whether there are leases, and nobody has looked for a while whether their owners live. Who always finds a record would
+    /// never look.
+    #[inline]
+    fn is_time_to_look(&self) -> bool {
+        self.has_leases() && milliseconds().abs_diff(self.rules.0.looked.load(Ordering::Relaxed)) >= LOOK_EVERY
     }
 
     /// The leased record at `at` is done, or may be taken again; false if it is not leased to this seat.
@@ -136,6 +149,7 @@ impl Queue {
 
     /// Takes back what processes had that have died; whether there were any. `caller` has not.
     pub(crate) fn reap(&self, bytes: &impl Bytes, caller: Caller, deadline: Deadline) -> Result<bool, Failed> {
+        self.rules.0.looked.store(milliseconds(), Ordering::Relaxed);
         let found = self.roster.reap(
             caller.life,
             || self.enter(bytes, deadline),

@@ -3,17 +3,19 @@
 //! not ordered.
 #![cfg(crewkit_loom)]
 
-#[path = "../../src/shm/bell.rs"]
+#[path = "../../../src/shm/bell.rs"]
 mod bell;
-#[path = "../../src/shm/held.rs"]
+#[path = "../../../src/shm/held.rs"]
 mod held;
-#[path = "../../src/shm/queue/mod.rs"]
+#[path = "../../../src/shm/queue/mod.rs"]
 mod queue;
-#[path = "../../src/shm/ring/mod.rs"]
-#[expect(dead_code, reason = "of the ring only its index and its bytes")]
+#[path = "../../../src/shm/ring/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "of the ring only its index and its bytes")]
 mod ring;
-#[path = "../../src/shm/roster.rs"]
+#[path = "../../../src/shm/roster.rs"]
 mod roster;
+
+mod model;
 
 mod primitive {
     pub(crate) use crewkit_loom_tests::mortal::{
@@ -44,168 +46,37 @@ mod primitive {
 
 mod sys {
     pub(crate) mod clock {
+        use std::cell::Cell;
+
         #[derive(Clone, Copy)]
         pub(crate) struct Deadline;
+
+        loom::thread_local! {
+            static NOW: Cell<u64> = Cell::new(0);
+        }
+
+        /// Nothing, but for a thread that says otherwise.
+        pub(crate) fn milliseconds() -> u64 {
+            NOW.with(Cell::get)
+        }
+
+        pub(crate) fn it_is(milliseconds: u64) {
+            NOW.with(|now| now.set(milliseconds));
+        }
     }
 }
 
 use bell::Bell;
-use crewkit::model::{Arc, thread};
-use crewkit_loom_tests::mortal::{Life, Memory, at_each_step, bury_me, dies_before, i_am};
+use crewkit::model::Arc;
+use crewkit_loom_tests::mortal::{Life, at_each_step, i_am};
 use crewkit_loom_tests::{explore, prepare};
 use held::{Held, State};
 use loom::sync::{Condvar, Mutex};
-use queue::{Caller, DRAIN, Failed, IMMEDIATE, Queue, Taken, Way};
-use ring::Bytes;
+use model::{caller, model, other};
+use queue::{DRAIN, Failed, IMMEDIATE, Way};
 use roster::{Roster, Seat};
 use std::sync::PoisonError;
-use sys::clock::Deadline;
-
-/// Four records of a word each.
-const LENGTH: u32 = 64;
-
-struct Model {
-    queue: Queue,
-    bytes: Plain,
-}
-
-struct Plain(Vec<Memory>);
-
-// SAFETY: loom reports every access that is not ordered with the others.
-#[expect(unsafe_code, reason = "shares cells, for loom to report their races")]
-unsafe impl Sync for Model {}
-
-impl Plain {
-    fn word(&self, position: u32) -> &Memory {
-        &self.0[(position % LENGTH / 8) as usize]
-    }
-}
-
-impl Bytes for Plain {
-    fn length(&self) -> u32 {
-        LENGTH
-    }
-
-    fn write(&self, position: u32, bytes: &[u8]) {
-        for (at, word) in (position..).step_by(8).zip(bytes.chunks(8)) {
-            self.write_word(at, u64::from_ne_bytes(word.try_into().unwrap()));
-        }
-    }
-
-    fn write_word(&self, position: u32, word: u64) {
-        self.word(position).write(word);
-    }
-
-    fn read_word(&self, position: u32) -> u64 {
-        self.word(position).read()
-    }
-
-    fn read(&self, position: u32, length: usize, onto: &mut Vec<u8>) {
-        for at in (position..).step_by(8).take(length / 8) {
-            onto.extend(self.read_word(at).to_ne_bytes());
-        }
-    }
-}
-
-fn caller(number: usize) -> Caller {
-    Caller { seat: number, life: Life::of(number) }
-}
-
-/// Holds the numbers `there`, and no more than `most`; processes 1, 2 and 3 sit in the seats of these numbers.
-fn model(most: u64, there: &[u64]) -> Arc<Model> {
-    let bytes = Plain((0..LENGTH / 8).map(|_| Memory::default()).collect());
-    prepare(|| {
-        let model = Model { queue: Queue::new(), bytes };
-        model.queue.begin(most, LENGTH);
-        for number in 1..=3 {
-            i_am(number);
-            assert_eq!(model.queue.sit_down(&model.bytes, Life::of(number), Deadline).unwrap(), Some(number));
-        }
-        there.iter().for_each(|&number| model.put(number));
-        Arc::new(model)
-    })
-}
-
-impl Model {
-    fn put(&self, number: u64) {
-        assert!(self.queue.put(&self.bytes, &[&number.to_ne_bytes()], Deadline).is_ok());
-    }
-
-    /// Waits for a record; `None` when there will be none.
-    fn take(&self, number: usize, way: Way) -> Option<(u64, Taken)> {
-        let (mut bytes, mut taken) = (Vec::new(), None);
-        match self.queue.take(&self.bytes, caller(number), (way, 1), &mut bytes, |one| taken = Some(one), Deadline) {
-            Ok(_) => Some((u64::from_ne_bytes(bytes.try_into().unwrap()), taken.unwrap())),
-            Err(Failed::ShutDown) => None,
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-
-    fn get(&self, number: usize) -> u64 {
-        self.take(number, Way::Plainly).unwrap().0
-    }
-
-    fn lease(&self, number: usize) -> (u64, Taken) {
-        self.take(number, Way::OnALease).unwrap()
-    }
-
-    fn end_lease(&self, number: usize, taken: Taken, is_done: bool) {
-        assert!(self.queue.end_lease(&self.bytes, number, taken.at, is_done, Deadline).unwrap());
-    }
-
-    fn task_done(&self, number: usize) -> bool {
-        self.queue.task_done(&self.bytes, number, Deadline).unwrap()
-    }
-
-    fn join(&self, number: usize) {
-        assert!(self.queue.join(&self.bytes, caller(number), Deadline).unwrap());
-    }
-
-    /// The kernel's part after the death of this process.
-    fn bury(&self) {
-        bury_me(&self.queue.mutexes(), &self.queue.bells().map(|bell| &bell.0));
-    }
-
-    /// What dies before step `last` of `body`, as process 1, and is buried.
-    fn dies(&self, last: usize, body: impl FnOnce()) -> bool {
-        i_am(1);
-        let died = dies_before(last, body);
-        if died {
-            self.bury();
-        }
-        died
-    }
-
-    /// What is left, for process 3, alone by now: the queue is in order, and all its room free after that.
-    fn rest(&self) -> Vec<u64> {
-        i_am(3);
-        self.queue.reap(&self.bytes, caller(3), Deadline).unwrap();
-        let mut found = Vec::new();
-        loop {
-            let mut bytes = Vec::new();
-            match self.queue.try_take(&self.bytes, caller(3), (Way::Plainly, 1), &mut bytes, |_| {}, Deadline) {
-                Ok(_) => found.push(u64::from_ne_bytes(bytes.try_into().unwrap())),
-                Err(_) => break,
-            }
-        }
-        let counts = self.queue.counts();
-        assert_eq!((counts.ready, counts.leased, counts.bytes, counts.used), (0, 0, 0, 0), "room is lost");
-        found
-    }
-}
-
-/// Another process of the model.
-fn other<T: 'static>(
-    model: &Arc<Model>,
-    number: usize,
-    body: impl FnOnce(&Model) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let model = Arc::clone(model);
-    thread::spawn(move || {
-        i_am(number);
-        body(&model)
-    })
-}
+use sys::clock::{Deadline, it_is};
 
 #[test]
 fn who_dies_putting_has_put_its_record_whole_or_not_at_all() {
@@ -336,6 +207,28 @@ fn who_dies_burying_one_with_a_lease_leaves_that_to_others() {
         let taker = other(&model, 2, |model| model.lease(2).1.attempt);
         let died = model.dies(last, || assert!(model.queue.reap(&model.bytes, caller(1), Deadline).is_ok()));
         assert_eq!(taker.join().unwrap(), 2);
+        died
+    });
+}
+
+#[test]
+fn what_is_leased_to_the_dead_is_taken_before_what_nobody_has_had() {
+    at_each_step("records: take × take beside a dead one's lease", |last| {
+        let model = model(9, &[7, 8, 9]);
+        i_am(3);
+        prepare(|| model.lease(3));
+        prepare(|| model.bury());
+        let taker = other(&model, 2, |model| {
+            it_is(50);
+            model.get(2)
+        });
+        it_is(50);
+        let mut first = None;
+        let died = model.dies(last, || first = Some(model.get(1)));
+        let second = taker.join().unwrap();
+        i_am(2);
+        assert!(first.is_none_or(|first| first + second == 15), "the lease is not looked for: {first:?}, {second}");
+        assert!(second < 9, "the lease is not looked for: {second}");
         died
     });
 }
