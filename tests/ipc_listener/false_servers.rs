@@ -97,7 +97,8 @@ fn a_server_that_is_silent_at_any_point_costs_the_time_given() {
     for frames in 0..2 {
         let (server, address) = server();
         thread::scope(|scope| {
-            let brief = Duration::from_millis(50);
+            // Long enough for this side to say its part meanwhile.
+            let brief = Duration::from_millis(400);
             let client = asleep::spawn(scope, move || {
                 Client::connect_timeout::<u8, u8>(address, Auth::Key(key()), brief).map(drop)
             });

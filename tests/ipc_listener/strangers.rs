@@ -153,12 +153,20 @@ fn a_replay() {
 fn the_silent_hold_up_nobody_and_go_when_their_time_is_up() {
     for frames in 0..2 {
         let auth = Auth::Key(key());
+        let come = |listener: &Listener| -> Vec<_> {
+            let silent: Vec<_> = (0..10).map(|_| stranger(listener.address())).collect();
+            if frames == 1 {
+                silent.iter().for_each(|silent| say(silent, &frame(HELLO, 1, [1; 32])));
+            }
+            silent
+        };
+        let patient = bind(&auth);
+        let _silent = come(&patient);
+        serves_the_honest(&patient, &auth);
+        assert!(format!("{patient:?}").contains("pending: 10, refused: 0"), "{patient:?}");
+
         let listener = bind(&auth).handshake_timeout(Duration::from_millis(30));
-        let silent: Vec<_> = (0..10).map(|_| stranger(listener.address())).collect();
-        if frames == 1 {
-            silent.iter().for_each(|silent| say(silent, &frame(HELLO, 1, [1; 32])));
-        }
-        serves_the_honest(&listener, &auth);
+        let silent = come(&listener);
         while listener.refusals().total < 10 {
             assert!(listener.accept_timeout::<u8, u8>(Duration::from_millis(5)).is_err());
         }
@@ -167,17 +175,21 @@ fn the_silent_hold_up_nobody_and_go_when_their_time_is_up() {
             let first = hear(silent);
             assert!(first[5] == crate::raw::REFUSED || is_turned_away(silent));
         }
+        // However busy the machine is, the honest have the time that they need.
+        serves_the_honest(&listener.handshake_timeout(LONG), &auth);
     }
 }
 
 /// Whose answer came while nobody accepted is not late: it is the listener that was slow.
 #[test]
 fn who_answered_in_time_is_accepted_however_late_somebody_looks() {
-    let listener = bind(&Auth::SameUser).handshake_timeout(Duration::from_millis(1));
+    // Long enough for the one step before it is over.
+    let patience = Duration::from_millis(300);
+    let listener = bind(&Auth::SameUser).handshake_timeout(patience);
     let punctual = stranger(listener.address());
     step(&listener);
     say(&punctual, &frame(HELLO, 0, [1; 32]));
-    thread::sleep(Duration::from_millis(5));
+    thread::sleep(patience);
     let _end: Connection<u8, u8> = listener.try_accept().unwrap();
 }
 
