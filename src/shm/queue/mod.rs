@@ -18,7 +18,7 @@
 //! | Word | Written by | Means |
 //! |---|---|---|
 //! | `tail` | who has the mutex of putting, after the bytes are in place | the records before it are there |
-//! | a header | who put the record; then who has the mutex of taking | what state it is in: [`Header`] |
+//! | a header | who put the record; then who has the mutex of taking | what state it is in: [`Header`](record::Header) |
 //! | `head` | who has the mutex of taking | the room before it is free |
 //! | `cursor`, `done`, `returned` | the same | what a walk from `head` to `tail` would find; see below |
 //! | a seat's `word`, `more` | its owner, under the mutex of taking; who reports done, without | records that it took; of these, those done |
