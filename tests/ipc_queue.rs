@@ -8,6 +8,7 @@ mod asleep;
 
 use crewkit::ipc::{Connection, Counter, GetError, Lease, PutError, Queue, RecvError, pipe, wait};
 use crewkit::queue::{Shutdown, TooManyTaskDone};
+use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -341,19 +342,71 @@ fn closing_a_handle_gives_its_leases_back_and_leaves_the_others() {
     assert_eq!(queue.get().unwrap(), 7);
 }
 
-#[test]
-fn an_item_of_another_shape_is_an_error_and_gone() {
-    #[derive(serde::Serialize)]
-    struct Written(u8);
-    impl<'de> serde::Deserialize<'de> for Written {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            // More than was written.
-            <(u8, u64)>::deserialize(deserializer).map(|(byte, _)| Self(byte))
+/// A number, and what becomes of whoever reads it.
+struct Touchy(u8);
+
+const MISREAD: u8 = 100;
+const EXPLOSIVE: u8 = 200;
+
+thread_local! {
+    static IS_TOUCHY: Cell<bool> = const { Cell::new(true) };
+}
+
+impl serde::Serialize for Touchy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Touchy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            MISREAD => Err(serde::de::Error::custom("misread")),
+            EXPLOSIVE if IS_TOUCHY.get() => std::panic::resume_unwind(Box::new("exploded")),
+            number => Ok(Self(number)),
         }
     }
+}
+
+#[test]
+fn an_item_that_cannot_be_read_is_an_error_and_done() {
     let queue = Queue::unbounded().unwrap();
-    queue.put_many([Written(1), Written(2), Written(3)]).unwrap();
-    assert!(matches!(queue.get(), Err(GetError::Decode(why)) if why.contains("Written")));
-    assert!(matches!(queue.get_leased(), Err(GetError::Decode(_))));
-    assert_eq!(queue.unfinished().unwrap(), 2, "the leased one is done, the other two are not");
+    queue.put_many([1, MISREAD, MISREAD, 2].map(Touchy)).unwrap();
+    assert_eq!(queue.get().unwrap().0, 1);
+    assert!(matches!(queue.get(), Err(GetError::Decode { why, .. }) if why.contains("Touchy")));
+    assert!(matches!(queue.get_leased(), Err(GetError::Decode { .. })));
+    assert_eq!(queue.unfinished().unwrap(), 2, "what was read, and what is there");
+    assert_eq!(queue.get().unwrap().0, 2);
+    (0..2).for_each(|_| queue.task_done().unwrap());
+    assert!(queue.join_timeout(Duration::ZERO).unwrap());
+}
+
+#[test]
+fn a_batch_with_an_item_that_cannot_be_read_is_there_but_for_that() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many([1, MISREAD, 2, MISREAD, 3].map(Touchy)).unwrap();
+    let Err(GetError::Decode { why, others }) = queue.get_many(9) else { panic!() };
+    assert!(why.contains("Touchy"), "{why}");
+    assert_eq!(others.iter().map(|item| item.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(queue.unfinished().unwrap(), 3);
+    queue.put_many([4, EXPLOSIVE, 5].map(Touchy)).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.get_many(9).map(drop))).is_err());
+    (0..3).for_each(|_| queue.task_done().unwrap());
+    assert!(queue.join_timeout(Duration::ZERO).unwrap(), "nobody has them, nobody reports them");
+}
+
+#[test]
+fn an_item_whose_reader_panics_is_done_and_comes_back_from_a_lease() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many([EXPLOSIVE, EXPLOSIVE].map(Touchy)).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.get_leased())).is_err());
+    assert_eq!((queue.len(), queue.unfinished().unwrap()), (2, 2));
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.get())).is_err());
+    assert_eq!((queue.len(), queue.unfinished().unwrap()), (1, 1));
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.get_leased())).is_err());
+    IS_TOUCHY.set(false);
+    let lease = queue.get_leased_timeout(BRIEFLY).unwrap();
+    assert_eq!((lease.0, lease.attempt()), (EXPLOSIVE, 2));
+    lease.ack().unwrap();
+    queue.join().unwrap();
 }

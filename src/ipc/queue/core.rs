@@ -86,7 +86,7 @@ impl From<Failed> for LockError {
     }
 }
 
-impl From<Failed> for GetError {
+impl<T> From<Failed> for GetError<T> {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::NotNow => Self::Empty,
@@ -169,13 +169,13 @@ impl Core {
     }
 
     /// Takes items, whose bytes go to the end of `onto`; who has them, if they are leased.
-    pub(super) fn take(
+    pub(super) fn take<O>(
         &self,
         (way, most): (Way, usize),
         onto: &mut Vec<u8>,
         mut each: impl FnMut(usize, Taken),
         wait: Wait,
-    ) -> Result<(), GetError> {
+    ) -> Result<(), GetError<O>> {
         let me = self.member.seated(match wait {
             Wait::For(deadline) => deadline,
             Wait::No => Deadline::after(AN_INSTANT),

@@ -117,21 +117,25 @@ impl Why {
     }
 }
 
-/// Why there was nothing to get.
-#[derive(Debug)]
+/// Why there was nothing to get. Of a batch ([`Queue::get_many`](super::Queue::get_many)) `T` is what could be got.
 #[non_exhaustive]
-pub enum GetError {
+pub enum GetError<T = ()> {
     /// The queue was empty, for as long as the caller would wait: Python's `queue.Empty`.
     Empty,
     /// The queue was shut down and is empty: Python's `queue.ShutDown`.
     ShutDown,
-    /// What was there is no item of this type; why. It was taken out, and counts as done.
-    Decode(String),
+    /// What was there is no item of this type. It was taken out, and counts as done.
+    Decode {
+        /// Why it is none; of several, the first.
+        why: String,
+        /// The items of the batch that could be read. They were taken out, and are not done.
+        others: T,
+    },
     /// The queue cannot be used here.
     Unusable(LockError),
 }
 
-impl GetError {
+impl<T> GetError<T> {
     /// Whether the queue was empty, but may yet be filled.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -145,18 +149,29 @@ impl GetError {
     }
 }
 
-impl fmt::Display for GetError {
+impl<T> fmt::Debug for GetError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::ShutDown => f.write_str("ShutDown"),
+            Self::Decode { why, .. } => write!(f, "Decode {{ why: {why:?}, .. }}"),
+            Self::Unusable(error) => f.debug_tuple("Unusable").field(error).finish(),
+        }
+    }
+}
+
+impl<T> fmt::Display for GetError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("get from a queue that is empty"),
             Self::ShutDown => f.write_str("get from a queue that was shut down and is empty"),
-            Self::Decode(why) => f.write_str(why),
+            Self::Decode { why, .. } => f.write_str(why),
             Self::Unusable(error) => error.fmt(f),
         }
     }
 }
 
-impl Error for GetError {
+impl<T> Error for GetError<T> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Unusable(error) => Some(error),
@@ -165,7 +180,7 @@ impl Error for GetError {
     }
 }
 
-impl From<LockError> for GetError {
+impl<T> From<LockError> for GetError<T> {
     fn from(error: LockError) -> Self {
         Self::Unusable(error)
     }

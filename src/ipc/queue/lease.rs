@@ -6,18 +6,18 @@ use std::ops::Deref;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Queue;
 use super::core::Core;
+use super::{GetError, Queue};
 use crate::ipc::LockError;
 use crate::sys::generation;
 
 /// An item of a [`Queue`] that this process has until it [acknowledges](Self::ack) it; made by
 /// [`Queue::get_leased`].
 ///
-/// If it does not, the item is handed out again: when the lease is [given back](Self::requeue) or dropped, also by a panic, and
-/// when **the process dies**, killed at any instruction: then within 50 ms to who waits, at once to who finds nothing else, and in
-/// a queue that never runs empty to who gets an item when 50 ms are over. An item that is back is handed out before any that
-/// nobody has had. [`attempt`](Self::attempt) says how often it was handed out.
+/// If it does not, the item is handed out again: when the lease is [given back](Self::requeue) or dropped, also by a panic, be it
+/// in its `Deserialize`, and when **the process dies**, killed at any instruction: then within 50 ms to who waits, at once to who
+/// finds nothing else, and in a queue that never runs empty to who gets an item when 50 ms are over. An item that is back is
+/// handed out before any that nobody has had. [`attempt`](Self::attempt) says how often it was handed out.
 ///
 /// Until then the item keeps its place and its room in the queue, and the room of what was got behind it: one that is
 /// never acknowledged ends in a queue that has no room for more.
@@ -55,8 +55,23 @@ pub(super) struct Held {
 }
 
 impl<T> Lease<T> {
-    pub(super) fn new(queue: Core, held: Held, attempt: u32, item: T) -> Self {
-        Self { queue, held: Some(held), attempt, item: Some(item) }
+    /// A lease of the item that `read` makes. One that cannot be read is done; if `read` panics, it goes back.
+    pub(super) fn of(
+        (queue, held): (Core, Held),
+        attempt: u32,
+        read: impl FnOnce() -> Result<T, String>,
+    ) -> Result<Self, GetError> {
+        let mut lease = Self { queue, held: Some(held), attempt, item: None };
+        match read() {
+            Ok(item) => {
+                lease.item = Some(item);
+                Ok(lease)
+            }
+            Err(why) => {
+                lease.end(true)?;
+                Err(GetError::Decode { why, others: () })
+            }
+        }
     }
 
     /// How many times the item was handed out on a lease, this time included: more than 1 says that somebody failed with
@@ -117,7 +132,7 @@ impl<T> Deref for Lease<T> {
     fn deref(&self) -> &T {
         match &self.item {
             Some(item) => item,
-            None => unreachable!("taken out by `ack`, which ends the lease"),
+            None => unreachable!("put in before anybody has the lease, taken out by `ack`, which ends it"),
         }
     }
 }
@@ -159,7 +174,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// While the queue is empty.
-    pub fn get_leased(&self) -> Result<Lease<T>, super::GetError> {
+    pub fn get_leased(&self) -> Result<Lease<T>, GetError> {
         self.lease(super::core::Wait::For(crate::sys::clock::Deadline::NEVER))
     }
 
@@ -172,7 +187,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// As [`try_get`](Self::try_get).
-    pub fn try_get_leased(&self) -> Result<Lease<T>, super::GetError> {
+    pub fn try_get_leased(&self) -> Result<Lease<T>, GetError> {
         self.lease(super::core::Wait::No)
     }
 
@@ -185,7 +200,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// At most for `timeout`.
-    pub fn get_leased_timeout(&self, timeout: std::time::Duration) -> Result<Lease<T>, super::GetError> {
+    pub fn get_leased_timeout(&self, timeout: std::time::Duration) -> Result<Lease<T>, GetError> {
         self.lease(super::core::Wait::of(timeout))
     }
 }

@@ -203,20 +203,32 @@ impl<T: DeserializeOwned> Queue<T> {
     fn get_one(&self, wait: Wait) -> Result<T, GetError> {
         with_buffer(|buffer| {
             self.core.take((Way::Plainly, 1), buffer, |_, _| {}, wait)?;
-            decode(buffer, Vec::new()).map_err(|error| GetError::Decode(error.to_string()))
+            let mut unread = Unread { queue: self, count: 1 };
+            let item = read(buffer).map_err(|why| GetError::Decode { why, others: () })?;
+            unread.count = 0;
+            Ok(item)
         })
     }
 
-    fn get_some(&self, max: usize, wait: Wait) -> Result<Vec<T>, GetError> {
+    fn get_some(&self, max: usize, wait: Wait) -> Result<Vec<T>, GetError<Vec<T>>> {
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         self.core.take((Way::Plainly, max), &mut bytes, |_, taken| lengths.push(taken.length), wait)?;
+        let mut unread = Unread { queue: self, count: lengths.len() };
+        let (mut items, mut first) = (Vec::with_capacity(lengths.len()), None);
         let mut rest = bytes.as_slice();
-        let decoded = lengths.into_iter().map(|length| {
+        for length in lengths {
             let (item, others) = rest.split_at(length);
             rest = others;
-            decode(item, Vec::new()).map_err(|error| GetError::Decode(error.to_string()))
-        });
-        decoded.collect()
+            match read(item) {
+                Ok(item) => items.push(item),
+                Err(why) => first = first.or(Some(why)),
+            }
+        }
+        unread.count -= items.len();
+        match first {
+            None => Ok(items),
+            Some(why) => Err(GetError::Decode { why, others: items }),
+        }
     }
 
     fn lease(&self, wait: Wait) -> Result<Lease<T>, GetError> {
@@ -225,14 +237,24 @@ impl<T: DeserializeOwned> Queue<T> {
             self.core.take((Way::OnALease, 1), buffer, |seat, taken| found = Some((seat, taken)), wait)?;
             let (seat, taken) = found.ok_or(GetError::Empty)?;
             let held = lease::Held { at: taken.at, seat, generation: generation::current() };
-            match decode(buffer, Vec::new()) {
-                Ok(item) => Ok(Lease::new(self.core.clone(), held, taken.attempt, item)),
-                Err(error) => {
-                    self.core.end_lease(held, true)?;
-                    Err(GetError::Decode(error.to_string()))
-                }
-            }
+            Lease::of((self.core.clone(), held), taken.attempt, || read(buffer))
         })
+    }
+}
+
+fn read<T: DeserializeOwned>(item: &[u8]) -> Result<T, String> {
+    decode(item, Vec::new()).map_err(|error| error.to_string())
+}
+
+/// Items that were got, and that nobody will report done because nobody could read them: a panic may have kept them from it.
+struct Unread<'a, T> {
+    queue: &'a Queue<T>,
+    count: usize,
+}
+
+impl<T> Drop for Unread<'_, T> {
+    fn drop(&mut self) {
+        (0..self.count).for_each(|_| self.queue.report());
     }
 }
 

@@ -109,7 +109,8 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Errors
     ///
     /// [`GetError::ShutDown`] if the queue is empty and shut down, before or while this waits. As long as another process has
-    /// an item on a [`Lease`](super::Lease), which may come back, that is not so yet.
+    /// an item on a [`Lease`](super::Lease), which may come back, that is not so yet. [`GetError::Decode`] if the item is none of this
+    /// type: then it counts as done, as it does if its `Deserialize` panics.
     ///
     /// # Blocking
     ///
@@ -151,12 +152,12 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get). [`GetError::Decode`] has the items that could be read; if a `Deserialize` panics, all count as done.
     ///
     /// # Blocking
     ///
     /// While the queue is empty.
-    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError<Vec<T>>> {
         self.get_some(max, Wait::For(Deadline::NEVER))
     }
 
@@ -169,7 +170,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// As [`try_get`](Self::try_get).
-    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetError<Vec<T>>> {
         self.get_some(max, Wait::No)
     }
 
@@ -182,7 +183,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// At most for `timeout`.
-    pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>, GetError> {
+    pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>, GetError<Vec<T>>> {
         self.get_some(max, Wait::of(timeout))
     }
 
