@@ -19,6 +19,7 @@ mod round_robin;
 mod round_trips;
 mod semaphore;
 mod shared;
+mod shared_queue;
 mod simple_queue;
 mod thread;
 mod thread_pool;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Contest> {
         alive::contests(),
         messages::contests(),
         round_trips::contests(),
+        shared_queue::contests(),
         connection::contests(),
         process::contests(),
         pool::contests(),

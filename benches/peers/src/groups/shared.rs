@@ -12,7 +12,9 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::time::Instant;
 
-use crewkit::ipc::{Array, Barrier, Condition, Connection, Event, Lock, LockError, RLock, Semaphore, Value, pipe};
+use crewkit::ipc::{
+    Array, Barrier, Condition, Connection, Event, Lock, LockError, Queue, RLock, Semaphore, Value, pipe,
+};
 use crewkit::process::Process;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -102,9 +104,11 @@ fn made() -> Contest {
         .with(one("crewkit ipc::Condition and its lock", || Condition::new(&Lock::new()?)))
         .with(one("crewkit ipc::Value", || Value::new(0_u64)))
         .with(one("crewkit ipc::Array of 16", || Array::new(&[0_u64; 16])))
+        .with(one("crewkit ipc::Queue", || Queue::<u64>::bounded(100)))
         .with(python("make"))
         .target(Target::below("crewkit ipc::Lock", 20_000.0))
-        .remark("CPython's is a lock. Each of crewkit's is one descriptor, a condition with its lock two.")
+        .target(Target::below("crewkit ipc::Queue", 50_000.0))
+        .remark("CPython's is a lock. Each of crewkit's is one descriptor, a condition with its lock and a queue two.")
 }
 
 /// What two processes, each on a processor of its own, do with one object, half of it each.
