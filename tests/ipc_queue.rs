@@ -43,7 +43,7 @@ fn a_queue_has_as_many_items_as_it_may() {
     queue.put_timeout(3, LONG).unwrap();
     queue.set_capacity(0).unwrap();
     queue.try_put(4).unwrap();
-    assert_eq!(queue.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(queue.try_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2, 3, 4]);
     let begin = Instant::now();
     assert!(queue.get_timeout(BRIEFLY).unwrap_err().is_empty());
     assert!(begin.elapsed() >= BRIEFLY);
@@ -125,7 +125,7 @@ fn who_waits_is_woken_by_what_it_waits_for() {
         queue.set_capacity(2).unwrap();
         putter.join().unwrap();
     });
-    assert_eq!(queue.try_iter().collect::<Vec<_>>(), [9, 10]);
+    assert_eq!(queue.try_iter().map(Result::unwrap).collect::<Vec<_>>(), [9, 10]);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn each_item_is_got_once_by_whomever() {
         for _ in 0..3 {
             scope.spawn(|| {
                 for number in &queue {
-                    sum.fetch_add(number, SeqCst);
+                    sum.fetch_add(number.unwrap(), SeqCst);
                     count.fetch_add(1, SeqCst);
                 }
             });
@@ -366,6 +366,43 @@ impl<'de> serde::Deserialize<'de> for Touchy {
             number => Ok(Self(number)),
         }
     }
+}
+
+#[test]
+fn iterators_tell_of_what_cannot_be_read_and_end_once() {
+    let queue = Queue::unbounded().unwrap();
+    let seen = |item: Result<Touchy, GetError>| item.ok().map(|item| item.0);
+    queue.put_many([1, MISREAD, 2].map(Touchy)).unwrap();
+    assert_eq!(queue.try_iter().map(seen).collect::<Vec<_>>(), [Some(1), None, Some(2)]);
+    queue.put_many([3, MISREAD, 4, 5].map(Touchy)).unwrap();
+    let lease = queue.get_leased().unwrap();
+    queue.shutdown(Shutdown::Drain).unwrap();
+    let mut iter = queue.iter();
+    assert_eq!(iter.by_ref().map(seen).collect::<Vec<_>>(), [None, Some(4), Some(5)]);
+    drop(lease);
+    assert!(iter.next().is_none(), "although the lease came back");
+    assert_eq!(queue.iter().map(seen).collect::<Vec<_>>(), [Some(3)]);
+}
+
+#[test]
+fn a_queue_that_was_shut_down_is_ready_when_nothing_can_come_back() {
+    let queue = Queue::<u8>::unbounded().unwrap();
+    let (near, far) = pipe::<Queue<u8>, ()>().unwrap();
+    near.send(&queue).unwrap();
+    let twin = far.recv().unwrap();
+    queue.put(7).unwrap();
+    let lease = twin.get_leased().unwrap();
+    queue.shutdown(Shutdown::Drain).unwrap();
+    let (ready, theirs) = (queue.readiness(), twin.readiness());
+    assert!(queue.try_get().unwrap_err().is_empty() && twin.try_get().unwrap_err().is_shut_down());
+    assert_eq!(wait(&[&ready, &theirs], Duration::ZERO).unwrap(), [1], "its own lease comes back by itself only");
+    thread::scope(|scope| {
+        let waiter = asleep::spawn(scope, || wait(&[&ready], None).unwrap());
+        waiter.until_asleep();
+        lease.ack().unwrap();
+        assert_eq!(waiter.join(), [0]);
+    });
+    assert!(queue.try_get().unwrap_err().is_shut_down());
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) fn items_go_between_processes_each_once() {
     let consume = |(queue, results): (Queue<u64>, Queue<(u64, u64)>)| {
         let (mut count, mut sum) = (0, 0);
         for number in &queue {
-            (count, sum) = (count + 1, sum + number);
+            (count, sum) = (count + 1, sum + number.unwrap());
             queue.task_done().is_ok().then_some(()).unwrap();
         }
         results.put((count, sum)).is_ok()
@@ -31,7 +31,8 @@ pub(crate) fn items_go_between_processes_each_once() {
     queue.join().unwrap();
     queue.shutdown(Shutdown::Drain).unwrap();
     assert!(consumers.into_iter().all(|consumer| consumer.join().unwrap()));
-    let total = results.try_iter().fold((0, 0), |(count, sum), (more, added)| (count + more, sum + added));
+    let total =
+        results.try_iter().map(Result::unwrap).fold((0, 0), |(count, sum), (more, added)| (count + more, sum + added));
     assert_eq!(total, (2 * EACH, EACH * (EACH + 1)));
 }
 
@@ -140,7 +141,7 @@ pub(crate) fn a_stopped_user_holds_up_nobody_beyond_the_timeout() {
         assert!(queue.try_put(2).err().is_none_or(|error| error.is_full()));
         assert!(queue.try_get().err().is_none_or(|error| error.is_empty()));
         let _done_or_not = queue.join_timeout(BRIEFLY).unwrap();
-        assert!(begin.elapsed() < SOON);
+        assert!(begin.elapsed() < 40 * BRIEFLY);
         kill(busy.pid(), Signal::SIGCONT).unwrap();
     }
     busy.kill();
@@ -224,7 +225,7 @@ pub(crate) fn queues_travel_by_every_start_method_and_to_pools() {
     let put = |(queue, number): (Queue<u64>, u64)| queue.put(number).is_ok();
     let tasks: Vec<_> = (0..10).map(|number| (queue.clone(), number)).collect();
     assert!(pool.map(put, tasks).unwrap().into_iter().all(|is_put| is_put));
-    assert_eq!(queue.try_iter().sum::<u64>(), 45);
+    assert_eq!(queue.try_iter().map(Result::unwrap).sum::<u64>(), 45);
 }
 
 pub(crate) fn a_queue_leaves_nothing_behind() {

@@ -20,6 +20,7 @@ use crate::shm::ring::{Bytes, Raw};
 use crate::shm::{Object, Type};
 use crate::sys::clock::Deadline;
 use crate::sys::epoll::{EventFd, ring};
+use crate::sys::generation;
 use crate::sys::socket::duplicate;
 
 /// The words, and a counter that is rung for who waits for a descriptor; it is never zero, and tells by becoming more.
@@ -44,6 +45,14 @@ pub(super) enum Wait {
 impl Wait {
     pub(super) fn of(timeout: Duration) -> Self {
         if timeout.is_zero() { Self::No } else { Self::For(Deadline::after(timeout)) }
+    }
+
+    /// Until when for a mutex.
+    fn deadline(self) -> Deadline {
+        match self {
+            Self::For(deadline) => deadline,
+            Self::No => Deadline::after(AN_INSTANT),
+        }
     }
 }
 
@@ -176,34 +185,36 @@ impl Core {
         mut each: impl FnMut(usize, Taken),
         wait: Wait,
     ) -> Result<(), GetError<O>> {
-        let me = self.member.seated(match wait {
-            Wait::For(deadline) => deadline,
-            Wait::No => Deadline::after(AN_INSTANT),
+        let deadline = wait.deadline();
+        let me = self.member.seated(deadline).map_err(|error| match error {
+            LockError::Timeout => GetError::Empty,
+            error => GetError::Unusable(error),
         })?;
         let caller = Caller { seat: me.seat, life: me.life };
         let mut each = |taken| each(me.seat, taken);
         with_bytes(me.object, |bytes| match wait {
-            Wait::For(deadline) => me.object.take(bytes, caller, (way, most), onto, each, deadline),
-            Wait::No => {
-                let deadline = Deadline::after(AN_INSTANT);
-                match me.object.try_take(bytes, caller, (way, most), onto, &mut each, deadline) {
-                    Err(Failed::NotNow | Failed::ShutDown)
-                        if me.object.has_leases() && me.object.reap(bytes, caller, deadline)? =>
-                    {
-                        me.object.try_take(bytes, caller, (way, most), onto, each, deadline)
-                    }
-                    answer => answer,
+            Wait::For(_) => me.object.take(bytes, caller, (way, most), onto, each, deadline),
+            Wait::No => match me.object.try_take(bytes, caller, (way, most), onto, &mut each, deadline) {
+                Err(Failed::NotNow | Failed::ShutDown)
+                    if me.object.has_leases() && me.object.reap(bytes, caller, deadline)? =>
+                {
+                    me.object.try_take(bytes, caller, (way, most), onto, each, deadline)
                 }
-            }
+                answer => answer,
+            },
         })?;
         Ok(())
     }
 
     pub(super) fn end_lease(&self, held: Held, is_done: bool) -> Result<(), LockError> {
         let object = self.member.peek();
-        with_bytes(object, |bytes| object.end_lease(bytes, held.seat, held.at, is_done, Deadline::NEVER))?;
+        let had_it = with_bytes(object, |bytes| object.end_lease(bytes, held.seat, held.at, is_done, Deadline::NEVER))?;
         self.tell_watchers();
-        Ok(())
+        if had_it {
+            Ok(())
+        } else {
+            Err(LockError::Io(io::Error::other("the lease was taken away before it was ended")))
+        }
     }
 
     pub(super) fn task_done(&self) -> Result<bool, LockError> {
@@ -220,13 +231,35 @@ impl Core {
         })?)
     }
 
-    pub(super) fn join(&self, deadline: Deadline) -> Result<bool, LockError> {
-        let me = self.member.seated(deadline)?;
-        let caller = Caller { seat: me.seat, life: me.life };
-        match with_bytes(me.object, |bytes| me.object.join(bytes, caller, deadline)) {
-            Err(Failed::NotNow) => Ok(false),
-            answer => Ok(answer?),
+    /// Waits until everything is done, for `timeout` at most, but for `AN_INSTANT` for who is inside; whether it was.
+    pub(super) fn join_timeout(&self, timeout: Duration) -> Result<bool, LockError> {
+        let (until, for_a_look) = (Deadline::after(timeout), Deadline::after(timeout.max(AN_INSTANT)));
+        match self.join(until, for_a_look) {
+            Err(LockError::Timeout) => Ok(false),
+            answer => answer,
         }
+    }
+
+    pub(super) fn join(&self, until: Deadline, for_a_look: Deadline) -> Result<bool, LockError> {
+        let me = self.member.seated(for_a_look)?;
+        let caller = Caller { seat: me.seat, life: me.life };
+        with_bytes(me.object, |bytes| match me.object.join(bytes, caller, until) {
+            Err(Failed::NotNow) => Ok(me.object.unfinished(bytes, for_a_look)? == 0),
+            answer => Ok(answer?),
+        })
+    }
+
+    /// Whether a `try_get` would say that nothing will come any more, or why it cannot say. Who is stopped inside may end
+    /// a lease yet.
+    pub(super) fn is_over(&self) -> bool {
+        if self.words().closed().is_none() {
+            return false;
+        }
+        let Ok(object) = self.member.usable() else { return true };
+        // Seat 0 is nobody's, and has no leases.
+        let seat = self.member.seat_of(generation::current()).unwrap_or(0);
+        let looked = with_bytes(object, |bytes| object.is_over(bytes, seat, Deadline::after(AN_INSTANT)));
+        looked.unwrap_or_else(|failed| !matches!(failed, Failed::NotNow))
     }
 
     pub(super) fn clear(&self) -> Result<(), LockError> {

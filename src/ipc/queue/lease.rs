@@ -41,7 +41,7 @@ use crate::sys::generation;
 #[must_use = "the item goes back into the queue as soon as this is dropped"]
 pub struct Lease<T> {
     queue: Core,
-    held: Option<Held>,
+    pub(super) held: Option<Held>,
     attempt: u32,
     item: Option<T>,
 }
@@ -89,6 +89,7 @@ impl<T> Lease<T> {
     /// # Errors
     ///
     /// [`LockError::ForeignProcess`] in a process that inherited the lease by fork; the item is not acknowledged.
+    /// [`LockError::Io`] if the lease was taken away, so that another has the item, or has had it.
     pub fn ack(mut self) -> Result<T, LockError> {
         self.end(true)?;
         self.item.take().ok_or(LockError::ForeignProcess)

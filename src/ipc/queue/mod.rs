@@ -3,9 +3,12 @@
 
 mod core;
 mod error;
+mod iter;
 mod lease;
 mod readiness;
 mod surface;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::fmt;
@@ -25,6 +28,7 @@ use crate::shm::queue::Way;
 use crate::sys::generation;
 
 pub use error::{GetError, PutError};
+pub use iter::{Iter, TryIter};
 pub use lease::Lease;
 pub use readiness::Readiness;
 
@@ -37,7 +41,7 @@ pub use readiness::Readiness;
 /// |---|---|
 /// | `Queue(maxsize)` | [`bounded(maxsize)`](Self::bounded), [`unbounded()`](Self::unbounded), or [`with_bytes`](Self::with_bytes) |
 /// | `JoinableQueue(maxsize)` | the same: [`task_done`](Self::task_done), [`join`](Self::join) |
-/// | `SimpleQueue()` | the same: [`unbounded()`](Self::unbounded) |
+/// | `SimpleQueue()` | the same: [`unbounded()`](Self::unbounded), as far as its memory goes |
 /// | `put(x)`, `put(x, timeout=t)`, `put_nowait(x)` | [`put`](Self::put), [`put_timeout`](Self::put_timeout), [`try_put`](Self::try_put) |
 /// | `get()`, `get(timeout=t)`, `get_nowait()` | [`get`](Self::get), [`get_timeout`](Self::get_timeout), [`try_get`](Self::try_get) |
 /// | `qsize()`, `empty()`, `full()` | [`len`](Self::len), [`is_empty`](Self::is_empty), [`is_full`](Self::is_full); on every system |
@@ -46,6 +50,10 @@ pub use readiness::Readiness;
 /// | `queue._reader` in `connection.wait` | [`readiness`](Self::readiness) |
 /// | `queue.Queue.shutdown()`, which `multiprocessing` has not | [`shutdown`](Self::shutdown) |
 /// | | [`get_leased`](Self::get_leased): an item that comes back if its process dies |
+///
+/// **None is without bounds.** Python's `Queue()` keeps in its feeder thread what its pipe has no room for, so a put never waits,
+/// and an item has any size. Here a put waits when the memory is full, 64 KiB unless [`with_bytes`](Self::with_bytes) says
+/// otherwise, and a longer item is refused ([`PutError::TooLarge`]).
 ///
 /// It lies in shared memory without a name. Clone it for other threads, and send it to other processes, in arguments,
 /// results or messages; it goes with the last, and so does what is in it. In each process it costs two descriptors, and in all
@@ -67,6 +75,7 @@ pub use readiness::Readiness;
 ///     let (tasks, results) = (Queue::bounded(8)?, Queue::unbounded()?);
 ///     let worker = |(tasks, results): (Queue<u64>, Queue<u64>)| {
 ///         for number in &tasks {
+///             let number = number.expect("it can be read");
 ///             results.put(number * number).expect("there is room");
 ///             tasks.task_done().expect("it was got");
 ///         }
@@ -74,7 +83,7 @@ pub use readiness::Readiness;
 ///     let workers = [0; 2].map(|_| Process::spawn(worker, (tasks.clone(), results.clone())));
 ///     tasks.put_many(1..=4)?;
 ///     tasks.join()?;
-///     assert_eq!(results.try_iter().sum::<u64>(), 30);
+///     assert_eq!(results.try_iter().sum::<Result<u64, _>>()?, 30);
 ///     tasks.shutdown(crewkit::queue::Shutdown::Drain)?;
 ///     for worker in workers {
 ///         worker?.join()?;

@@ -9,8 +9,9 @@ use crate::sys::epoll::Edges;
 
 /// A queue's readiness, as a descriptor for [`ipc::wait`](crate::ipc::wait()); made by [`Queue::readiness`](super::Queue::readiness).
 ///
-/// Ready means that there was an item, or that the queue was shut down: it is worth a [`try_get`](super::Queue::try_get), which
-/// may find that another process was faster.
+/// Ready means that there was an item, or that none will come any more: it is worth a [`try_get`](super::Queue::try_get), which
+/// may find that another process was faster. A queue that was shut down is not ready while another has an item on a
+/// [`Lease`](super::Lease) that may come back.
 ///
 /// Each call of [`as_fd`](AsFd::as_fd) looks at the queue: where that is ready it lends a descriptor that is readable, and
 /// otherwise one that becomes readable with the next item. So whoever waits by other means than `wait` asks for the descriptor
@@ -31,7 +32,7 @@ impl Readiness {
 
     /// Whether there is something to be got, or nothing will be.
     fn is_ready(&self) -> bool {
-        self.queue.words().is_ready() || self.queue.words().closed().is_some()
+        self.queue.words().is_ready() || self.queue.is_over()
     }
 }
 

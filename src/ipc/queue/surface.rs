@@ -6,10 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::core::Wait;
-use super::{GetError, PutError, Queue, Readiness, limit};
+use super::{GetError, Iter, PutError, Queue, Readiness, TryIter, limit};
 use crate::ipc::LockError;
-use crate::queue::iter::Source;
-use crate::queue::{Iter, Shutdown, Task, TooManyTaskDone, TryIter};
+use crate::queue::{Shutdown, Task, TooManyTaskDone};
 use crate::shm::queue::{DRAIN, IMMEDIATE};
 use crate::sys::clock::Deadline;
 
@@ -187,21 +186,21 @@ impl<T: DeserializeOwned> Queue<T> {
         self.get_some(max, Wait::of(timeout))
     }
 
-    /// Gets items until the queue is shut down and empty, or an error.
+    /// Gets items until the queue is shut down and empty, with what goes wrong in between: see [`Iter`].
     ///
     /// # Blocking
     ///
     /// Each step, as [`get`](Self::get).
-    pub fn iter(&self) -> Iter<'_, Self> {
+    pub fn iter(&self) -> Iter<'_, T> {
         Iter::new(self)
     }
 
-    /// Gets items until none is there.
+    /// Gets items until none is there, with what goes wrong in between: see [`Iter`].
     ///
     /// # Blocking
     ///
     /// As [`try_get`](Self::try_get).
-    pub fn try_iter(&self) -> TryIter<'_, Self> {
+    pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter::new(self)
     }
 }
@@ -266,7 +265,7 @@ impl<T> Queue<T> {
     ///
     /// While something is unfinished; for ever, if somebody who lives does not report.
     pub fn join(&self) -> Result<(), LockError> {
-        self.core.join(Deadline::NEVER).map(drop)
+        self.core.join(Deadline::NEVER, Deadline::NEVER).map(drop)
     }
 
     /// [`join`](Self::join) for at most `timeout`; whether everything was done. Not in Python.
@@ -277,9 +276,9 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// At most for `timeout`.
+    /// At most for `timeout`; for 10 ms at least if a process was stopped at the wrong instruction, and then it is `false`.
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool, LockError> {
-        self.core.join(Deadline::after(timeout.max(crate::ipc::member::AN_INSTANT)))
+        self.core.join_timeout(timeout)
     }
 
     /// Drops what is in the queue; it counts as done. What is on leases stays. Not in Python.
@@ -388,22 +387,10 @@ impl<T> Queue<T> {
 }
 
 impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, Queue<T>>;
+    type Item = Result<T, GetError>;
+    type IntoIter = Iter<'a, T>;
 
-    fn into_iter(self) -> Self::IntoIter {
+    fn into_iter(self) -> Iter<'a, T> {
         self.iter()
-    }
-}
-
-impl<T: DeserializeOwned> Source for Queue<T> {
-    type Item = T;
-
-    fn next_item(&self) -> Result<T, crate::queue::GetError> {
-        self.get().map_err(|_| crate::queue::GetError::ShutDown)
-    }
-
-    fn next_item_there(&self) -> Result<T, crate::queue::GetError> {
-        self.try_get().map_err(|_| crate::queue::GetError::Empty)
     }
 }

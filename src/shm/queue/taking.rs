@@ -128,6 +128,12 @@ impl Queue {
         Ok(was_leased)
     }
 
+    /// Whether nothing will come any more for who sits there.
+    #[cfg(not(crewkit_loom))]
+    pub(crate) fn is_over(&self, bytes: &impl Bytes, seat: usize, deadline: Deadline) -> Result<bool, Failed> {
+        Ok(self.enter(bytes, deadline)?.is_over(seat)?)
+    }
+
     /// Drops what may be taken: it counts as done.
     pub(crate) fn clear(&self, bytes: &impl Bytes, deadline: Deadline) -> Result<(), Failed> {
         self.enter(bytes, deadline)?.discard()?;

@@ -1,0 +1,80 @@
+//! What is found while somebody is stopped inside a queue, and once a lease was taken away.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::core::Wait;
+use super::{Queue, Way};
+use crate::ipc::pipe;
+
+const BRIEFLY: Duration = Duration::from_millis(5);
+
+/// The same queue, with a seat of its own.
+fn twin(queue: &Queue<u8>) -> Queue<u8> {
+    let (near, far) = pipe::<Queue<u8>, ()>().unwrap();
+    near.send(queue).unwrap();
+    far.recv().unwrap()
+}
+
+#[test]
+fn who_comes_while_another_is_stopped_inside_waits_no_longer_than_it_said() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put(1).unwrap();
+    // It has no seat yet, and gets none.
+    let other = twin(&queue);
+    thread::scope(|scope| {
+        let (is_inside, inside) = mpsc::channel();
+        let (goes_on, may_go_on) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            let stop = |_, _| {
+                is_inside.send(()).unwrap();
+                // Until the other end is gone, also by a panic.
+                let _ = may_go_on.recv();
+            };
+            queue.core.take::<()>((Way::Plainly, 1), &mut Vec::new(), stop, Wait::No).unwrap();
+        });
+        inside.recv().unwrap();
+        assert!(other.try_get().unwrap_err().is_empty());
+        assert!(other.get_timeout(BRIEFLY).unwrap_err().is_empty());
+        assert!(other.try_get_many(2).unwrap_err().is_empty());
+        assert!(other.get_leased_timeout(BRIEFLY).unwrap_err().is_empty());
+        assert!(other.try_iter().next().is_none());
+        assert!(!other.join_timeout(Duration::ZERO).unwrap());
+        assert!(!other.join_timeout(BRIEFLY).unwrap());
+        drop(goes_on);
+    });
+    assert_eq!((other.len(), other.unfinished().unwrap()), (0, 1));
+}
+
+#[test]
+fn a_lease_that_was_taken_away_is_not_ended_by_who_had_it() {
+    let queue = Queue::unbounded().unwrap();
+    let other = twin(&queue);
+    queue.put(7).unwrap();
+    for is_done in [true, false] {
+        let lease = queue.get_leased().unwrap();
+        // As one who takes this process for dead.
+        queue.core.end_lease(lease.held.unwrap(), false).unwrap();
+        let theirs = other.get_leased().unwrap();
+        let error = if is_done { lease.ack().map(drop) } else { lease.requeue() }.unwrap_err();
+        assert!(error.to_string().contains("taken away"), "{error}");
+        assert_eq!((*theirs, queue.unfinished().unwrap()), (7, 1));
+        drop(theirs);
+    }
+    assert_eq!(queue.get().unwrap(), 7);
+}
+
+#[test]
+fn the_last_handle_gives_back_what_is_leased_where_it_sits() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put(7).unwrap();
+    let other = twin(&queue);
+    other.core.take::<()>((Way::OnALease, 1), &mut Vec::new(), |_, _| {}, Wait::No).unwrap();
+    assert!(queue.try_get().unwrap_err().is_empty());
+    let clone = other.clone();
+    drop(other);
+    assert!(queue.try_get().unwrap_err().is_empty(), "not the last");
+    drop(clone);
+    assert_eq!(queue.try_get().unwrap(), 7);
+}
