@@ -231,7 +231,9 @@ impl Intake {
             words.bell(Side::Consumer).disarm();
             return Ok(());
         }
-        if wait(fd, Readiness::READ, until(alarm, deadline))?.any() {
+        let slept = wait(fd, Readiness::READ, until(alarm, deadline));
+        words.bell(Side::Consumer).disarm();
+        if slept?.any() {
             self.look_at_socket(messages, fd);
         }
         Ok(())

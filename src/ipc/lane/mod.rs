@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::wire::Control;
-use crate::shm::ring::{Alarm, Ring};
+use crate::shm::ring::{Alarm, Bytes, Ring, Side};
 use crate::sys::clock::Deadline;
 use crate::sys::socket::{recv_record, send_record, seqpacket_pair};
 
@@ -33,6 +33,9 @@ const RING: u32 = 256 << 10;
 
 /// The longest piece of a message in a ring: several are on their way at a time, so that both sides copy.
 const PIECE: usize = 32 << 10;
+
+/// More than anybody rings while the other side sleeps once.
+const RINGS: usize = 16;
 
 /// A ring, and a socket by which its receiver wakes its sender: the connection's own may be read by another thread.
 #[derive(Debug)]
@@ -49,9 +52,14 @@ impl Track {
         Ok((Self { ring, bell }, other))
     }
 
-    /// What another process made. A bell that is no socket is one that nobody hears.
+    /// What another process made, by [`create`](Self::create): any other length would be its choice of how much memory is
+    /// used here, or of what finds no room. A bell that is no socket is one that nobody hears.
     pub(super) fn open(ring: OwnedFd, bell: OwnedFd) -> io::Result<Self> {
-        Ok(Self { ring: Ring::open(ring)?, bell })
+        let ring = Ring::open(ring)?;
+        match ring.bytes().length() {
+            RING => Ok(Self { ring, bell }),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the ring is not as long as those of connections")),
+        }
     }
 
     /// What another process needs to go on.
@@ -60,13 +68,19 @@ impl Track {
     }
 
     fn ring_bell(&self) {
-        // Without room in it there is a ring that was not heard yet; without an end there is nobody.
-        let _heard = send_record(self.bell.as_fd(), &[IoSlice::new(&[0])], &[]);
+        match send_record(self.bell.as_fd(), &[IoSlice::new(&[0])], &[]) {
+            // Without room in it there is a ring that was not heard yet; without an end there is nobody.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe) => {
+                self.ring.words().bell(Side::Producer).rearm();
+            }
+            _ => {}
+        }
     }
 
-    /// Takes back what was rung.
+    /// Takes back what was rung; of one that rings without end, a part.
     fn hear_bell(&self) {
-        while recv_record(self.bell.as_fd(), &mut [0], &mut Vec::new(), 0).is_ok_and(|rung| rung.len > 0) {}
+        let heard = || recv_record(self.bell.as_fd(), &mut [0], &mut Vec::new(), 0).is_ok_and(|rung| rung.len > 0);
+        for _ in (0..RINGS).take_while(|_| heard()) {}
     }
 }
 
@@ -84,5 +98,44 @@ fn tell(fd: BorrowedFd<'_>, control: Control, fds: &[BorrowedFd<'_>]) -> io::Res
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_of_another_length_is_refused() {
+        let open = |length| {
+            let ring = Ring::create(length).unwrap().as_fd().try_clone_to_owned().unwrap();
+            Track::open(ring, seqpacket_pair().unwrap().0).map_err(|error| error.kind())
+        };
+        assert!(open(RING).is_ok());
+        for length in [64, 128, RING / 2, 2 * RING, 16 << 20] {
+            assert_eq!(open(length).err(), Some(io::ErrorKind::InvalidData), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_bell_that_rings_without_end_is_not_listened_to_without_end() {
+        let (track, bell) = Track::create().unwrap();
+        let ring = || send_record(bell.as_fd(), &[IoSlice::new(&[0])], &[]);
+        (0..=RINGS).for_each(|_| ring().unwrap());
+        let hears = || recv_record(track.bell.as_fd(), &mut [0], &mut Vec::new(), 0).is_ok();
+        track.hear_bell();
+        assert!(hears() && !hears());
+        ring().unwrap();
+        track.hear_bell();
+        assert!(!hears());
+    }
+
+    #[test]
+    fn a_bell_that_could_not_be_rung_is_rung_the_next_time() {
+        let (mut track, _bell) = Track::create().unwrap();
+        track.bell = std::fs::File::open("/dev/null").unwrap().into();
+        let must_wake = || track.ring.words().must_wake(Side::Producer);
+        track.ring_bell();
+        assert!(must_wake() && !must_wake());
     }
 }

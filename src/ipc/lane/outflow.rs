@@ -78,12 +78,25 @@ impl Outflow {
                 return Ok(false);
             }
             chunks.advance();
-            if self.track.ring.words().must_wake(Side::Consumer) {
-                // A socket without room has something in it for who sleeps there.
-                tell(fd, Control::Bell, &[])?;
+            if self.track.ring.words().must_wake(Side::Consumer)
+                && let Err(error) = self.wake_receiver(fd)
+                && !header.last
+            {
+                return Err(error);
             }
         }
         Ok(true)
+    }
+
+    /// Says that there is something in the ring. Whatever comes of it, what is there is there: a message whose last piece
+    /// is in the ring was sent, and what it holds is the receiver's.
+    #[cold]
+    fn wake_receiver(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        // A socket without room has something in it for who sleeps there.
+        tell(fd, Control::Bell, &[]).map(drop).inspect_err(|_| {
+            // Not told, if it is there at all: the next message tells it.
+            self.track.ring.words().bell(Side::Consumer).rearm();
+        })
     }
 
     #[inline]
@@ -157,4 +170,35 @@ fn is_there(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 fn corrupt(Corrupt(what): Corrupt) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::sys::socket::{seqpacket_pair, shut_down_sending};
+
+    /// A socket by which nothing can be said, though nobody has hung up.
+    #[test]
+    fn what_is_in_the_ring_was_sent_though_the_receiver_cannot_be_told() {
+        let (near, _far) = seqpacket_pair().unwrap();
+        shut_down_sending(near.as_fd()).unwrap();
+        let null = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        for mute in [near, null] {
+            let (track, _bell) = Track::create().unwrap();
+            let mut flow = Outflow::new(track);
+            for _ in 0..3 {
+                let _alarm = flow.track.ring.words().arm(Side::Consumer);
+                assert!(flow.try_send(mute.as_fd(), Kind::Bytes, b"whole", &[]).unwrap());
+                assert!(flow.track.ring.words().must_wake(Side::Consumer), "the next message tells it");
+            }
+            let _alarm = flow.track.ring.words().arm(Side::Consumer);
+            assert!(
+                flow.try_send(mute.as_fd(), Kind::Bytes, &[0; 2 * PIECE], &[]).is_err(),
+                "of that only a part is there"
+            );
+            assert!(flow.begun.is_none());
+        }
+    }
 }

@@ -64,6 +64,11 @@ impl Words {
 }
 
 impl Bell {
+    /// Whoever was to be woken could not be: the next one to [look](Words::must_wake) tries again.
+    pub(crate) fn rearm(&self) {
+        self.is_set.store(1, Ordering::Relaxed);
+    }
+
     /// Whoever slept is awake.
     pub(crate) fn disarm(&self) {
         self.is_set.store(0, Ordering::Relaxed);

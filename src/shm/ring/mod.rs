@@ -44,7 +44,9 @@
 //! Anything may be written into the memory at any time. So an index is believed only if it lies between the last one seen
 //! and the own one, a record's header is copied once and then judged ([`Corrupt`]), and bytes are copied by
 //! [`Bytes`] alone, which masks every position and never lends a reference into the ring. What a liar gets is an error at
-//! the other side, or bytes of its own making. The segment is sealed and allocated, so no access faults.
+//! the other side, or bytes of its own making. The segment is sealed, so no access is beyond its end. Its maker has allocated
+//! it; one who made it otherwise, or punches holes into it, makes the other side allocate as many bytes as it has mapped, so
+//! whoever maps a ring looks at its length.
 //!
 //! # Orderings
 //!
