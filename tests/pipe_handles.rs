@@ -148,6 +148,18 @@ fn a_descriptor_that_is_no_connection_is_refused() {
 }
 
 #[test]
+fn an_end_of_which_something_unknown_is_said_is_refused() {
+    type Said = (u32, Fd<OwnedFd>);
+    for (said, is_end) in [(0, true), (1 << 11, false), (1 << 31, false)] {
+        let (near, far) = pipe::<Said, ()>().unwrap();
+        let far: Connection<(), (Inner, u32)> = Connection::from(far.as_fd().try_clone_to_owned().unwrap());
+        let (end, _other) = pipe::<u8, u8>().unwrap();
+        near.send(&(said, Fd(end.as_fd().try_clone_to_owned().unwrap()))).unwrap();
+        assert_eq!(far.recv().is_ok(), is_end, "{said:#x}");
+    }
+}
+
+#[test]
 fn an_end_may_be_sent_over_its_own_connection() {
     #[derive(Serialize, Deserialize)]
     enum Message {

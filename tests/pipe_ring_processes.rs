@@ -1,6 +1,11 @@
 //! Connections that use rings, between processes: peers that die, stop or lie, inherited ends, limits of descriptors, leaks,
 //! time on the processor.
+//!
+//! # Safety
+//!
+//! The two unsafe calls are prctl(2)'s, to which only integers are given and a filter that is whole.
 
+#![expect(unsafe_code, reason = "a sandbox for a test")]
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 
 mod alone;
@@ -32,6 +37,11 @@ fn main() -> ExitCode {
         ("a_sender_that_writes_anything_into_the_ring", a_sender_that_writes_anything_into_the_ring),
         ("a_receiver_that_writes_anything_into_the_ring", a_receiver_that_writes_anything_into_the_ring),
         ("a_forked_closure_goes_on_with_the_rings", a_forked_closure_goes_on_with_the_rings),
+        ("halves_that_a_closure_captured_go_on_in_it", halves_that_a_closure_captured_go_on_in_it),
+        (
+            "where_nobody_can_be_sure_to_be_woken_there_is_no_ring",
+            where_nobody_can_be_sure_to_be_woken_there_is_no_ring,
+        ),
         ("descriptors_that_find_no_room_are_said_to_be_lost", descriptors_that_find_no_room_are_said_to_be_lost),
         ("without_descriptors_there_is_no_ring", without_descriptors_there_is_no_ring),
         ("no_descriptor_leaks", no_descriptor_leaks),
@@ -252,6 +262,74 @@ fn a_forked_closure_goes_on_with_the_rings() {
     }
     near.close();
     assert_eq!(process.join_timeout(SOON).unwrap(), Some(99 * 50));
+}
+
+fn halves_that_a_closure_captured_go_on_in_it() {
+    for (near, far) in [pipe::<u32, u32>().unwrap(), ringed_here()] {
+        let (sending, receiving) = far.split();
+        let mut process = Process::fork(move || {
+            while let Ok(number) = receiving.recv() {
+                sending.send(&(number + 1)).unwrap();
+            }
+        })
+        .unwrap();
+        for number in 0..100 {
+            near.send_timeout(&number, SOON).unwrap();
+            assert_eq!(near.recv_timeout(SOON).unwrap(), number + 1);
+        }
+        near.close();
+        assert_eq!(process.join_timeout(SOON).unwrap(), Some(()));
+    }
+    // What this process drops after that is its own again.
+    let (near, far) = ringed_here::<u32, u32>();
+    let (_sending, receiving) = far.split();
+    drop(receiving);
+    assert!(near.send_timeout(&1, SOON).unwrap_err().is_closed());
+}
+
+/// Makes membarrier(2) fail from now on, as sandboxes do.
+fn forbid_barriers() {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf: 0, k };
+    let unless = |k| libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k) };
+    let mut program = [
+        // The number of the call is at 0.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        unless(u32::try_from(libc::SYS_membarrier).unwrap()),
+        statement(libc::BPF_RET, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()),
+        statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    // SAFETY: takes integers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: the filter is a whole program, and copied by the kernel.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) }, 0);
+}
+
+fn where_nobody_can_be_sure_to_be_woken_there_is_no_ring() {
+    type End = Connection<u32, u32>;
+    let (near, child) = peer::<u32, u32, _>(|far| {
+        forbid_barriers();
+        while let Ok(number) = far.recv() {
+            far.send(&number).unwrap();
+        }
+        assert!(!format!("{far:?}").contains("ring"), "{far:?}");
+    });
+    for number in 0..100 {
+        near.send(&number).unwrap();
+        assert_eq!(near.recv_timeout(SOON).unwrap(), number);
+    }
+    assert!(!format!("{near:?}").contains("ring"), "{near:?}");
+    near.close();
+    assert_eq!(child.exit_code(), 0);
+    // An end that has rings already cannot go where they are of no use; its other side sees the end.
+    let (carrier, child) = peer::<End, u32, _>(|harbour: Connection<u32, End>| {
+        forbid_barriers();
+        assert!(matches!(harbour.recv(), Err(RecvError::Decode(_))));
+    });
+    let (here, there) = ringed_here::<u32, u32>();
+    carrier.send(&there).unwrap();
+    assert_eq!(child.exit_code(), 0);
+    assert!(here.recv_timeout(SOON).unwrap_err().is_closed());
 }
 
 /// Allows this process `extra` descriptors more than it has.

@@ -81,7 +81,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the descriptor is this end's alone, so that not all news must come by it.
+    /// Whether others may use the descriptor too, so that all news must come by it.
     pub(super) fn is_lent(&self) -> bool {
         self.is_lent.load(Ordering::Relaxed)
     }

@@ -13,6 +13,7 @@ use super::endpoint::Endpoint;
 use super::{RecvError, SendError};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
+use crate::sys::generation;
 use crate::sys::socket::{shut_down_receiving, shut_down_sending};
 
 /// The sending half of a [`Connection`](super::Connection), from [`split`](super::Connection::split).
@@ -220,9 +221,11 @@ impl<R> fmt::Debug for RecvHalf<R> {
 }
 
 /// Closes one direction, unless the other half is gone already and dropping the descriptor closes both. An inherited
-/// half is left alone: the connection is another process's. Whether it was one direction that was closed.
+/// half is left alone, and one that a forked closure has captured: the connection is another process's. Whether it was one
+/// direction that was closed.
 fn close_direction(endpoint: &Arc<Endpoint>, shut_down: fn(BorrowedFd<'_>) -> std::io::Result<()>) -> bool {
     if Arc::strong_count(endpoint) > 1
+        && !generation::is_handed_over()
         && let Ok(fd) = endpoint.usable()
     {
         // The other side may be closed already, and then it needs no telling.

@@ -252,9 +252,19 @@ impl Receiver {
     /// Receives until a message is whole; says its kind, and holds it until [`take`](Self::take). `None` when the
     /// socket has no more for now, or after [`ROUND`] chunks.
     pub(crate) fn advance(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Kind>, WireError> {
+        self.advance_within(&mut { ROUND }, fd)
+    }
+
+    /// [`advance`](Self::advance) for so many records, less those that it takes: what is left is for the next call.
+    pub(crate) fn advance_within(
+        &mut self,
+        records: &mut usize,
+        fd: BorrowedFd<'_>,
+    ) -> Result<Option<Kind>, WireError> {
         self.check()?;
-        for _ in 0..ROUND {
-            if self.whole.is_some() || self.control.is_some() || !self.receive_record(fd)? {
+        while *records > 0 && self.whole.is_none() && self.control.is_none() {
+            *records -= 1;
+            if !self.receive_record(fd)? {
                 break;
             }
         }
@@ -278,12 +288,11 @@ impl Receiver {
     }
 
     /// Whether [`advance`](Self::advance) would give a message or an error now. Receives all but the last chunk, so that
-    /// the socket stays readable for as long as this is true; a message that was given up, to its end.
-    pub(crate) fn is_ready(&mut self, fd: BorrowedFd<'_>) -> bool {
-        for _ in 0..ROUND {
-            if self.holds_news() {
-                break;
-            }
+    /// the socket stays readable for as long as this is true; a message that was given up, to its end. `records` as for
+    /// [`advance_within`](Self::advance_within).
+    pub(crate) fn is_ready(&mut self, records: &mut usize, fd: BorrowedFd<'_>) -> bool {
+        while *records > 0 && !self.holds_news() {
+            *records -= 1;
             let mut head = [0; HEADER_LEN];
             match peek_record(fd, &mut head) {
                 Ok(HEADER_LEN) if self.takes_control && Control::decode(&head).is_some() => {

@@ -17,6 +17,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::ForkError;
+use crate::sys::generation;
 use crate::sys::process::{self, Forked, PidFd};
 use crate::sys::signal;
 
@@ -51,6 +52,7 @@ pub(super) unsafe fn fork_unchecked(body: impl FnOnce() -> i32) -> Result<PidFd,
         }),
         Forked::Parent(pid) => {
             drop(mask);
+            generation::drop_handed_over(body);
             Ok(PidFd::open(pid).inspect_err(|_| process::kill_and_reap(pid))?)
         }
     }

@@ -10,6 +10,8 @@
 
 #![expect(unsafe_code, reason = "registering a handler with pthread_atfork")]
 
+#[cfg(feature = "processes")]
+use std::cell::Cell;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,6 +43,32 @@ pub(crate) fn adopts() -> bool {
 #[cfg(feature = "processes")]
 pub(crate) fn adopt_inherited() {
     ADOPTING.store(current(), Ordering::Relaxed);
+}
+
+#[cfg(feature = "processes")]
+thread_local! {
+    static HANDED_OVER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what a child was forked with: here it ends without a word to others, to whom the child's goes on.
+#[cfg(feature = "processes")]
+pub(crate) fn drop_handed_over<T>(captured: T) {
+    struct Until(bool);
+
+    impl Drop for Until {
+        fn drop(&mut self) {
+            HANDED_OVER.set(self.0);
+        }
+    }
+
+    let _until = Until(HANDED_OVER.replace(true));
+    drop(captured);
+}
+
+/// Whether what this thread is dropping now is a child's from now on.
+#[cfg(feature = "processes")]
+pub(crate) fn is_handed_over() -> bool {
+    HANDED_OVER.get()
 }
 
 #[cold]

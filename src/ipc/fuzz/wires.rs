@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::Input;
 use crate::framing::{Header, Kind, MAX_CHUNK};
-use crate::ipc::wire::{Receiver, Sender, WireError};
+use crate::ipc::wire::{ROUND, Receiver, Sender, WireError};
 use crate::sys::socket::{send_record, seqpacket_pair};
 
 const LIMIT: u64 = 100_000;
@@ -26,7 +26,7 @@ pub fn wire(data: &[u8]) {
             send(near.as_fd(), &record, &fds);
         }
         if how & 2 != 0 {
-            let _ = receiver.is_ready(far.as_fd());
+            let _ = receiver.is_ready(&mut { ROUND }, far.as_fd());
         }
         drain(&mut receiver, far.as_fd());
     }

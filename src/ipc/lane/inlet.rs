@@ -79,11 +79,12 @@ impl Inlet {
 
     #[cold]
     fn advance_by_socket(&mut self, fd: BorrowedFd<'_>, lent: bool) -> Result<Option<Kind>, WireError> {
-        for _ in 0..ROUND {
+        let mut records = ROUND;
+        while records > 0 {
             if let Lane::Ring(intake) = &mut self.lane {
                 return intake.advance(&mut self.messages, fd);
             }
-            let whole = self.messages.advance(fd)?;
+            let whole = self.messages.advance_within(&mut records, fd)?;
             let Some((control, fds)) = self.messages.take_control() else { return Ok(whole) };
             self.obey(control, fds, lent)?;
         }
@@ -93,11 +94,12 @@ impl Inlet {
     /// Whether [`advance`](Self::advance) would give a message or an error now. Leaves the last piece of a message where
     /// it is.
     pub(in crate::ipc) fn is_ready(&mut self, fd: BorrowedFd<'_>, lent: bool) -> bool {
-        for _ in 0..ROUND {
+        let mut records = ROUND;
+        while records > 0 {
             if let Lane::Ring(intake) = &mut self.lane {
                 return intake.is_ready(&mut self.messages, fd);
             }
-            let is_ready = self.messages.is_ready(fd);
+            let is_ready = self.messages.is_ready(&mut records, fd);
             let Some((control, fds)) = self.messages.take_control() else { return is_ready };
             if let Err(error) = self.obey(control, fds, lent) {
                 self.messages.fail(error);
@@ -203,5 +205,44 @@ impl Inlet {
 
     pub(in crate::ipc) fn fit(&mut self, message: &mut Message) {
         self.messages.fit(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::framing::{Chunks, HEADER_LEN};
+    use crate::sys::socket::{recv_record, send_record, seqpacket_pair};
+
+    /// So that whoever calls looks at the clock as often whatever the peer sends.
+    #[test]
+    fn one_call_takes_a_bounded_number_of_records_whatever_they_are() {
+        for looks in [false, true] {
+            let (near, far) = seqpacket_pair().unwrap();
+            let mut inlet = Inlet::new(1 << 20);
+            // Offers of rings that are none, which is no error, between the pieces of a message that does not end.
+            let mut chunks = Chunks::of_at_most(1, 1 << 20, Kind::Bytes, 0);
+            let (offer, mut sent) = (Control::Ring.encode(), 0);
+            while send_record(near.as_fd(), &[IoSlice::new(&offer)], &[]).is_ok() {
+                let (header, _) = chunks.next().unwrap();
+                let piece = [&header.encode()[..], &[0]].concat();
+                sent += 1;
+                if send_record(near.as_fd(), &[IoSlice::new(&piece)], &[]).is_err() {
+                    break;
+                }
+                chunks.advance();
+                sent += 1;
+            }
+            match looks {
+                true => assert!(!inlet.is_ready(far.as_fd(), false)),
+                false => assert!(inlet.advance(far.as_fd(), false).unwrap().is_none()),
+            }
+            let is_left = || recv_record(far.as_fd(), &mut [0; HEADER_LEN], &mut Vec::new(), 0).is_ok();
+            let left = (0..).take_while(|_| is_left()).count();
+            assert_eq!(sent - left, sent.min(ROUND), "{sent} sent");
+        }
     }
 }

@@ -240,13 +240,19 @@ impl Intake {
     }
 
     pub(super) fn arm(&mut self, messages: &mut Receiver, fd: BorrowedFd<'_>) -> News {
-        // What the socket has said is no news any more.
-        self.look_at_socket(messages, fd);
-        let alarm = self.track.ring.words().arm(Side::Consumer);
-        if !(messages.holds_news() || self.ended || self.broken || self.has_news()) {
-            return News::NotYet(alarm);
+        if !self.is_news_here(messages) {
+            // What the socket has said is no news any more. Descriptors that it has, this end holds from then on.
+            self.look_at_socket(messages, fd);
+            let alarm = self.track.ring.words().arm(Side::Consumer);
+            if !self.is_news_here(messages) {
+                return News::NotYet(alarm);
+            }
         }
         self.track.ring.words().bell(Side::Consumer).disarm();
         News::Here
+    }
+
+    fn is_news_here(&mut self, messages: &Receiver) -> bool {
+        messages.holds_news() || self.ended || self.broken || self.has_news()
     }
 }

@@ -236,17 +236,17 @@ fn descriptors_that_were_announced_but_are_missing_cost_only_their_message() {
 #[test]
 fn readiness_leaves_the_last_chunk_in_the_socket() {
     let mut pair = Pair::new();
-    assert!(!pair.receiver.is_ready(pair.b.as_fd()));
+    assert!(!pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()));
     let message = pattern(2 * MAX_CHUNK);
     assert!(pair.send(&message));
     for _ in 0..2 {
-        assert!(pair.receiver.is_ready(pair.b.as_fd()));
+        assert!(pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()));
         assert_eq!(pair.receiver.bytes.len(), MAX_CHUNK);
     }
     assert!(pair.recv_bytes().unwrap() == message);
-    assert!(!pair.receiver.is_ready(pair.b.as_fd()));
+    assert!(!pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()));
     pair.raw(b"garbage", &[]);
-    assert!(pair.receiver.is_ready(pair.b.as_fd()), "an error is news, too");
+    assert!(pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()), "an error is news, too");
 }
 
 #[test]
@@ -254,11 +254,11 @@ fn readiness_is_not_the_end_of_a_message_that_was_given_up() {
     let mut pair = Pair::new();
     pair.receiver.set_limit(MAX_CHUNK as u64);
     assert!(pair.send(&pattern(2 * MAX_CHUNK)));
-    assert!(pair.receiver.is_ready(pair.b.as_fd()), "the error is news");
+    assert!(pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()), "the error is news");
     assert!(matches!(pair.recv(), Err(WireError::TooLarge { .. })));
-    assert!(!pair.receiver.is_ready(pair.b.as_fd()), "nothing is left but what will be skipped");
+    assert!(!pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()), "nothing is left but what will be skipped");
     assert!(pair.send(b"next"));
-    assert!(pair.receiver.is_ready(pair.b.as_fd()));
+    assert!(pair.receiver.is_ready(&mut { ROUND }, pair.b.as_fd()));
     assert_eq!(pair.recv_bytes().unwrap(), b"next");
 }
 

@@ -56,8 +56,9 @@
 //! Sleeping is Dekker's pattern: the sleeper sets its bell and then looks at the index; the waker stores the index and
 //! then looks at the bell; a full fence between the two, on both sides, and one of them sees the other. The waker's would
 //! cost more than all the rest of a small record, so the sleeper executes both halves: membarrier(2) makes all
-//! processors that run a registered process execute one. Where the waker's process has not registered, or the kernel
-//! refuses, the sleeper does not rely on being woken and sleeps in slices. In a model both halves are SeqCst fences.
+//! processors that run a registered process execute one. Where the kernel refuses that, a ring is neither made nor opened:
+//! an event loop of somebody else's cannot be made to sleep in slices. On a waker that has not said that its process is
+//! registered the sleeper does not rely, and sleeps in slices. In a model both halves are SeqCst fences.
 
 mod bell;
 #[cfg(not(crewkit_loom))]

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Raw, Side, Words};
-use crate::primitive::is_fenced_by_others;
+use crate::primitive::{fence_all_processes, is_fenced_by_others};
 use crate::shm::{Object, Plain, Type};
 
 /// Tells rings from other objects.
@@ -15,17 +15,25 @@ const KIND: u32 = 16;
 pub(crate) struct Ring(Object<Plain<KIND, Words>>);
 
 impl Ring {
-    /// Makes a ring of `length` bytes, a power of two. Too little memory is an error now, not a signal later.
+    /// Makes a ring of `length` bytes, a power of two. Too little memory is an error now, not a signal later. So is a
+    /// kernel, or a sandbox, that does not fence: [`io::ErrorKind::Unsupported`].
     pub(crate) fn create(length: u32) -> io::Result<Self> {
         Self::checked(Object::create(Type::NONE, length as usize / size_of::<u64>())?)
     }
 
-    /// Maps a ring that another process made. What is none is [`io::ErrorKind::InvalidData`].
+    /// Maps a ring that another process made. What is none is [`io::ErrorKind::InvalidData`]; otherwise as
+    /// [`create`](Self::create).
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
         Self::checked(Object::open(Type::NONE, fd)?)
     }
 
     fn checked(object: Object<Plain<KIND, Words>>) -> io::Result<Self> {
+        if !(is_fenced_by_others() && fence_all_processes()) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "membarrier(2) is refused, so nobody would be woken",
+            ));
+        }
         match Raw::new(object.rest()).is_some_and(|bytes| super::Bytes::length(&bytes) >= 64) {
             true => Ok(Self(object)),
             false => Err(io::Error::new(io::ErrorKind::InvalidData, "the ring has a length that none has")),
