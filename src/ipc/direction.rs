@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::endpoint::Endpoint;
 use super::lane::{Inlet, News, Outlet};
-use super::wire::{DEFAULT_LIMIT, Message, WireError};
+use super::wire::{DEFAULT_LIMIT, KEPT_BUFFER, Message, WireError};
 use super::{RecvError, SendError, parcel, wait};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
@@ -24,6 +24,8 @@ use crate::sys::clock::Deadline;
 pub(super) struct Outgoing<S> {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) lane: RefCell<Outlet>,
+    /// What values are serialised into. Not here while one is: its own code may send another.
+    buffer: RefCell<Vec<u8>>,
     /// Values are only looked at: an end may be given to another thread whatever they are.
     values: PhantomData<fn(&S)>,
 }
@@ -34,7 +36,7 @@ impl<S> Outgoing<S> {
     }
 
     pub(super) fn on(endpoint: Arc<Endpoint>, lane: Outlet) -> Self {
-        Self { endpoint, lane: RefCell::new(lane), values: PhantomData }
+        Self { endpoint, lane: RefCell::new(lane), buffer: RefCell::default(), values: PhantomData }
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -50,8 +52,14 @@ impl<S> Outgoing<S> {
         S: Serialize,
     {
         self.endpoint.usable()?;
-        let mut parcel = parcel::encode(value)?;
-        self.transmit(Kind::Value, &parcel.bytes, &parcel.borrowed_fds(), deadline)?;
+        let mut bytes = self.buffer.take();
+        bytes.clear();
+        let mut parcel = parcel::encode_onto(value, &mut bytes)?;
+        let sent = self.transmit(Kind::Value, &bytes, &parcel.borrowed_fds(), deadline);
+        if bytes.capacity() <= KEPT_BUFFER {
+            self.buffer.replace(bytes);
+        }
+        sent?;
         parcel.commit();
         Ok(())
     }

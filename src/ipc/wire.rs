@@ -22,8 +22,8 @@ pub(crate) const DEFAULT_LIMIT: u64 = 1 << 30;
 /// clock or at its other sockets: 16 MiB.
 pub(crate) const ROUND: usize = 256;
 
-/// A receive buffer that grew beyond this is given back rather than kept for the next message.
-const KEPT_BUFFER: usize = 1 << 20;
+/// A buffer that grew beyond this is given back rather than kept for the next message.
+pub(super) const KEPT_BUFFER: usize = 1 << 20;
 
 /// One message as it arrived.
 #[derive(Debug)]
