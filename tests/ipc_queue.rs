@@ -221,6 +221,26 @@ fn an_immediate_end_drops_what_is_there() {
 }
 
 #[test]
+fn what_was_put_since_an_item_was_got_is_dropped_with_the_rest() {
+    let queue = Queue::bounded(3).unwrap();
+    let dropped_behind_one_got = |drop: &dyn Fn()| {
+        queue.put_many([1, 2]).unwrap();
+        assert_eq!(queue.get().unwrap(), 1);
+        queue.put(3).unwrap();
+        drop();
+        assert_eq!((queue.len(), queue.unfinished().unwrap()), (0, 1));
+        queue.task_done().unwrap();
+        queue.join().unwrap();
+    };
+    dropped_behind_one_got(&|| queue.clear().unwrap());
+    queue.try_put_many([4, 5, 6]).unwrap();
+    assert_eq!(queue.get_many(9).unwrap(), [4, 5, 6]);
+    (0..3).for_each(|_| queue.task_done().unwrap());
+    dropped_behind_one_got(&|| queue.shutdown(Shutdown::Immediate).unwrap());
+    assert!(queue.get().unwrap_err().is_shut_down());
+}
+
+#[test]
 fn a_lease_that_is_not_acknowledged_comes_back_before_all_others() {
     let queue = Queue::bounded(3).unwrap();
     queue.put_many(0..3).unwrap();

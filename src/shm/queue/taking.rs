@@ -375,6 +375,7 @@ impl<B: Bytes> Inside<'_, B> {
             }
         }
         words.returned.store(0, Ordering::Relaxed);
+        queue.taking.0.guarded.tail.store(tail.to_word(), Ordering::Relaxed);
         self.set_cursor(tail);
         self.advance()
     }
