@@ -211,14 +211,8 @@ macro_rules! atomics {
 atomics!(AtomicU32: u32, AtomicU64: u64);
 
 /// A word that is no atomic: loom reports whoever does not come after whoever else has written it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Memory(loom::cell::Cell<u64>);
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(loom::cell::Cell::new(0))
-    }
-}
 
 impl Memory {
     /// A step.
@@ -336,6 +330,12 @@ impl Robust {
     /// Whether the calling thread holds it.
     pub fn is_mine(&self) -> bool {
         self.state().holder == ME.with(Cell::get)
+    }
+
+    /// Whether its last holder has died, and nobody has had it since.
+    pub fn is_left_by_the_dead(&self) -> bool {
+        step();
+        self.state().owner_died
     }
 
     /// Whether somebody holds it.

@@ -125,6 +125,12 @@ impl<T> Held<T> {
         if self.dirty.load(Ordering::Relaxed) == 0 { State::Clean } else { State::Dirty }
     }
 
+    /// For anybody: whether its last holder died, and what it guards may wait for somebody to put it in order.
+    #[inline]
+    pub(crate) fn is_left_dirty(&self) -> bool {
+        self.mutex.is_left_by_the_dead() || self.state() == State::Dirty
+    }
+
     /// For the holder: what is guarded is in order again.
     pub(crate) fn recover(&self) {
         self.dirty.store(0, Ordering::Relaxed);

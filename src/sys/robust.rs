@@ -36,6 +36,9 @@ unsafe impl Sync for Robust {}
 // SAFETY: it is nothing of a thread's while nobody holds it, and cannot be moved out of the memory it lies in.
 unsafe impl Send for Robust {}
 
+/// In the futex word: the kernel took the mutex from a holder that ended.
+const OWNER_DIED: u32 = 0x4000_0000;
+
 /// How a mutex was got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "what a dead holder guarded may be half done"]
@@ -158,10 +161,15 @@ impl Robust {
 
     /// The thread that holds it, as its own process knows it; 0 for nobody, and for one that has died.
     pub(crate) fn holder(&self) -> u32 {
-        const OWNER_DIED: u32 = 0x4000_0000;
         const TID: u32 = 0x3FFF_FFFF;
         let word = self.word().load(Ordering::Relaxed);
         if word & OWNER_DIED != 0 { 0 } else { word & TID }
+    }
+
+    /// Whether its last holder has died, and nobody has had it since.
+    #[inline]
+    pub(crate) fn is_left_by_the_dead(&self) -> bool {
+        self.word().load(Ordering::Relaxed) & OWNER_DIED != 0
     }
 
     /// What the kernel and glibc know it by, and who waits sleeps on. To be read only.

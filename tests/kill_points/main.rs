@@ -162,6 +162,9 @@ fn main() -> ExitCode {
         ("try_to_get_from_a_queue", || both(queues::trying_to_get)),
         ("lease_from_a_queue", || once_seen_always_seen(queues::leasing, When::Later)),
         ("acknowledge_a_lease", || both(queues::acknowledging)),
+        ("acknowledge_a_lease_for_one_who_only_puts", || {
+            once_seen_always_seen(queues::acknowledging_for_one_who_puts, When::Later);
+        }),
         ("give_a_lease_back", || both(queues::giving_back)),
         ("report_a_task_done", || both(queues::reporting)),
         ("shut_a_queue_down", || once_seen_always_seen(queues::shutting_down, When::Later)),

@@ -146,6 +146,21 @@ pub(crate) fn acknowledging(when: When) -> Stage {
     Stage { victim, judge: Box::new(judge) }
 }
 
+/// The victim acknowledges the item that fills a queue, and whoever is left only puts: there is room, or the item.
+pub(crate) fn acknowledging_for_one_who_puts(_: When) -> Stage {
+    let queue = queue(1, &[ITS]);
+    let victim = victim(&queue, |queue| {
+        let lease = queue.get_leased().unwrap();
+        move || assert_eq!(lease.ack().unwrap(), ITS)
+    });
+    let judge = move || {
+        let is_put = queue.try_put(OTHER).is_ok();
+        assert_eq!(drained(&queue), [if is_put { OTHER } else { ITS }], "the room is not found");
+        whether(is_put)
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
 /// The victim gives an item back, for which two sleep: it comes to one of them.
 pub(crate) fn giving_back(when: When) -> Stage {
     let (queue, counter) = (queue(2, &[ITS]), Counter::new(0).unwrap());

@@ -267,6 +267,35 @@ fn what_the_dead_have_taken_hangs_nobody_who_joins() {
 }
 
 #[test]
+fn who_joins_sees_what_was_put_before_an_item_was_done() {
+    explore("records: unfinished × (put what an item led to, task done)", || {
+        let model = model(9, &[7]);
+        i_am(1);
+        prepare(|| model.get(1));
+        let looker = other(&model, 2, |model| model.queue.unfinished(&model.bytes, Deadline).unwrap());
+        model.put(8);
+        assert!(model.task_done(1));
+        assert!(looker.join().unwrap() > 0, "joined too early");
+    });
+}
+
+#[test]
+fn who_only_puts_finds_the_room_of_what_the_dead_had_done() {
+    at_each_step("records: acknowledge, put", |last| {
+        let model = model(9, &[4, 5, 6, 7]);
+        i_am(1);
+        let (_, leased) = prepare(|| model.lease(1));
+        let died = model.dies(last, || model.end_lease(1, leased, true));
+        i_am(2);
+        let is_put = model.queue.try_put(&model.bytes, &[&8_u64.to_ne_bytes()], Deadline).is_ok();
+        let expected: &[u64] = if is_put { &[5, 6, 7, 8] } else { &[4, 5, 6, 7] };
+        assert_eq!(model.rest(), expected, "there was room, or none");
+        assert!(is_put || died);
+        died
+    });
+}
+
+#[test]
 fn who_dies_shutting_down_has_shut_down_or_not_and_hangs_nobody() {
     for way in [DRAIN, IMMEDIATE] {
         at_each_step(&format!("records: shut down ({way}) × take × shut down"), move |last| {

@@ -53,7 +53,7 @@
 //! | putting, after that | the record; sleepers look after a slice at most, if nobody has rung |
 //! | taking, before `head` or the header is stored | the record, still READY |
 //! | taking, after that | it was taken; it counts as done with its owner's death |
-//! | in between two words of invariant 2 | the mutex says so, and the next one walks from `head` to `tail` ([`repair`](taking::Inside)) |
+//! | in between two words of invariant 2 | the mutex says so, and the next one that takes, or finds no room, walks from `head` to `tail` ([`repair`](taking::Inside)) |
 //! | with leases | records LEASED by its seat: who waits for a record, or finds none, looks for dead owners, and makes them READY again; so does who takes while there are leases, when nobody has looked for 50 ms |
 //! | while it does that | the rest are LEASED by a dead owner still: its seat is left last |
 //! | having taken records that it has not reported done | a seat to be cleared: they count as done; who joins looks for such |
@@ -64,13 +64,15 @@
 //! # Orderings
 //!
 //! `tail` is released by who puts and acquired by who takes: the bytes are there. `head` is released by who takes and
-//! acquired by who puts: the bytes were copied out. All else is under a mutex, or is looked at to find out whether to take
-//! one. Sleeping is [`Bell`]'s: an unlock is a read-modify-write, which is the half of the fence that it asks for.
+//! acquired by who puts: the bytes were copied out. A seat's `more` is released by who reports done and acquired by who
+//! joins: what was put before that is there. All else is under a mutex, or is looked at to find out whether to take one. Sleeping is [`Bell`]'s: an unlock is a read-modify-write, which is the half of the fence that it asks for.
 
 mod putting;
 mod record;
 mod taking;
 mod tasks;
+#[cfg(all(test, not(crewkit_loom)))]
+mod tests;
 mod waiting;
 
 pub(crate) use taking::{Taken, Way};
@@ -147,6 +149,9 @@ struct Rules {
     /// late, so a model does not.
     looked: LongNote,
 }
+
+/// The most bytes that a ring has. Two indices that are further apart were not read at one moment.
+const LONGEST: u32 = 1 << 31;
 
 const OPEN: u32 = 0;
 /// What is there can be taken.
@@ -276,7 +281,7 @@ impl Queue {
         Counts {
             ready: between(cursor, tail).saturating_add(returned),
             leased: handed_out.saturating_sub(done).saturating_sub(returned),
-            bytes: u32::try_from(tail.bytes_since(head).cast_signed()).unwrap_or(0),
+            bytes: Some(tail.bytes_since(head)).filter(|&bytes| bytes <= LONGEST).unwrap_or(0),
             used: between(head, tail).saturating_sub(done),
         }
     }

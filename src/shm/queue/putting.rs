@@ -31,12 +31,12 @@ impl Queue {
     /// many, at least one. `deadline` is for the mutex.
     #[inline]
     pub(crate) fn try_put(&self, bytes: &impl Bytes, records: &[&[u8]], deadline: Deadline) -> Result<u32, Failed> {
-        let inside = self.enter_putting(deadline)?;
-        if self.rules.0.closed.load(Ordering::Relaxed) != OPEN {
-            return Err(Failed::ShutDown);
+        let mut count = self.enter_putting(deadline)?.put(bytes, records)?;
+        if count == 0 && self.taking.0.is_left_dirty() {
+            // Who died in there may have left room that it had not made known yet.
+            drop(self.enter(bytes, deadline)?);
+            count = self.enter_putting(deadline)?.put(bytes, records)?;
         }
-        let count = inside.put(bytes, records)?;
-        drop(inside);
         if count == 0 {
             return Err(Failed::NotNow);
         }
@@ -65,12 +65,15 @@ impl Queue {
 
 impl Inside<'_> {
     #[inline]
-    fn put(&self, bytes: &impl Bytes, records: &[&[u8]]) -> Result<u32, Corrupt> {
+    fn put(&self, bytes: &impl Bytes, records: &[&[u8]]) -> Result<u32, Failed> {
         let queue = self.0;
+        if queue.rules.0.closed.load(Ordering::Relaxed) != OPEN {
+            return Err(Failed::ShutDown);
+        }
         let (room, most) = (queue.room(bytes), queue.most());
         let before = Index::from_word(queue.tail.0.load(Ordering::Relaxed));
         if !before.position().is_multiple_of(footprint(0)) {
-            return Err(Corrupt("an index between two words"));
+            return Err(Failed::Corrupt("an index between two words"));
         }
         let known = &queue.putting.0.guarded;
         let mut head = Index::from_word(known.head.load(Ordering::Relaxed));
@@ -84,7 +87,7 @@ impl Inside<'_> {
         for record in records {
             let needed = u32::try_from(record.len()).map_or(u32::MAX, footprint);
             if !has_room(tail, head, done, needed) {
-                (head, done) = queue.look_at_head(tail)?;
+                (head, done) = queue.look_at_head(bytes, tail)?;
                 known.head.store(head.to_word(), Ordering::Relaxed);
                 known.done.store(done, Ordering::Relaxed);
                 if !has_room(tail, head, done, needed) {
@@ -108,11 +111,12 @@ impl Inside<'_> {
 impl Queue {
     /// How far those who take have come, and how many records behind that are DONE: never more than there are, as `head` is
     /// looked at first, and who moves it takes from `done` first.
-    fn look_at_head(&self, tail: Index) -> Result<(Index, u32), Corrupt> {
+    fn look_at_head(&self, bytes: &impl Bytes, tail: Index) -> Result<(Index, u32), Corrupt> {
         let head = Index::from_word(self.head.0.head.load(Ordering::Acquire));
         let done = self.head.0.done.load(Ordering::Relaxed);
         let there = tail.bytes_since(head);
-        if !there.is_multiple_of(footprint(0)) || tail.records_since(head) > there / footprint(0) {
+        let is_some = there <= bytes.length() && there.is_multiple_of(footprint(0));
+        if !is_some || tail.records_since(head) > there / footprint(0) {
             return Err(Corrupt("the takers' index is none"));
         }
         Ok((head, done))
@@ -120,13 +124,14 @@ impl Queue {
 
     /// Whether a record of so many bytes has room now; without the mutex.
     pub(crate) fn has_room(&self, bytes: &impl Bytes, length: usize) -> bool {
-        // In this order: a head that is newer than the tail has more room, not less.
+        // In this order: a head that is newer than the tail has more room, not less. One that is further away than there are
+        // bytes is newer, or wrong, which whoever puts complains of.
         let tail = Index::from_word(self.tail.0.load(Ordering::Acquire));
         let head = Index::from_word(self.head.0.head.load(Ordering::Acquire));
         let used = tail.records_since(head).saturating_sub(self.head.0.done.load(Ordering::Relaxed));
         let needed = u32::try_from(length).map_or(u32::MAX, footprint);
-        let free = self.room(bytes).saturating_sub(tail.bytes_since(head));
-        // A tail that is older than the head is none.
-        tail.bytes_since(head).cast_signed() < 0 || needed <= free && u64::from(used) < self.most()
+        let there = tail.bytes_since(head);
+        let free = self.room(bytes).saturating_sub(there);
+        there > bytes.length() || needed <= free && u64::from(used) < self.most()
     }
 }

@@ -3,6 +3,7 @@
 use super::super::ring::{Bytes, Corrupt, Index, footprint};
 use super::record::{Header, State};
 use super::{Caller, Failed, IMMEDIATE, Queue};
+use crate::primitive::fence;
 use crate::sys::clock::{Deadline, milliseconds};
 use std::sync::atomic::Ordering;
 
@@ -233,7 +234,8 @@ impl<B: Bytes> Inside<'_, B> {
         self.set_cursor(cursor);
         self.advance()?;
         self.queue.taking.0.recover();
-        // It may have died before it told anybody.
+        // It may have died before it told anybody. No read-modify-write lies between what is new and who may sleep for it.
+        fence(Ordering::SeqCst);
         self.queue.tell_takers(u32::MAX);
         self.queue.rules.0.has_room.ring_all();
         self.queue.rules.0.finished.ring_all();
@@ -295,7 +297,7 @@ impl<B: Bytes> Inside<'_, B> {
     /// One more is DONE: its place is free, and its room if nothing before it is in use.
     fn finish_one(&self, head: Index, at: Index) -> Result<(), Corrupt> {
         let words = &self.queue.head.0;
-        words.done.store(words.done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        words.done.store(words.done.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
         if at == head { self.advance() } else { Ok(()) }
     }
 
@@ -340,7 +342,7 @@ impl<B: Bytes> Inside<'_, B> {
     fn take_back(&self, at: Index, header: Header) {
         self.set(at, header.ready());
         let returned = &self.queue.head.0.returned;
-        returned.store(returned.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        returned.store(returned.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
     }
 
     /// Takes back what is leased to a seat; how many records.
@@ -371,7 +373,7 @@ impl<B: Bytes> Inside<'_, B> {
             let (at, header) = found?;
             if header.state() == State::Ready {
                 self.set(at, header.done());
-                words.done.store(words.done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                words.done.store(words.done.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
             }
         }
         words.returned.store(0, Ordering::Relaxed);
@@ -421,11 +423,11 @@ impl<B: Bytes> Inside<'_, B> {
     /// How many records are not done.
     pub(super) fn unfinished(&self) -> Result<u64, Corrupt> {
         // The seats first: under the mutex they only become fewer, so what is none stays none.
-        let taken: u64 = self.queue.roster.seats().iter().map(super::tasks::unfinished_in).sum();
+        let taken = self.queue.roster.seats().iter().map(super::tasks::unfinished_in).fold(0, u64::saturating_add);
         let words = &self.queue.head.0;
         let head = Index::from_word(words.head.load(Ordering::Relaxed));
         let tail = Index::from_word(self.queue.tail.0.load(Ordering::Acquire));
         let there = tail.records_since(head).saturating_sub(words.done.load(Ordering::Relaxed));
-        Ok(taken + u64::from(there))
+        Ok(taken.saturating_add(there.into()))
     }
 }

@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 
 /// What was taken there, and not reported done. A hostile number is nothing.
 pub(super) fn unfinished_in(seat: &Seat) -> u64 {
-    let done = seat.more.load(Ordering::Relaxed);
+    // Whoever sees that an item is done sees what was put before that: what it has led to.
+    let done = seat.more.load(Ordering::Acquire);
     u64::try_from(seat.word.load(Ordering::Relaxed).wrapping_sub(done).cast_signed()).unwrap_or(0)
 }
 
