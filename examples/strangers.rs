@@ -7,12 +7,14 @@
 //! Three clients ask how long their words are. A fourth one guesses the secret: it is turned away, and nobody else notices.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crewkit::ipc::{AcceptError, Address, Auth, Client, Connection, Key, Listener};
 use crewkit::process::Process;
 
 const WORDS: [&str; 3] = ["short", "longer", "the longest"];
+/// In this time all of them have come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
     crewkit::init();
@@ -25,11 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let intruder = client("a guess", "let me in")?;
     let clients = WORDS.map(|word| client(secret, word));
 
+    let begin = Instant::now();
     let mut left = WORDS.len();
     while left > 0 || listener.refusals().total == 0 {
         let end: Connection<usize, String> = match listener.accept_timeout(Duration::from_millis(100)) {
             Ok(end) => end,
-            Err(AcceptError::Timeout) => continue,
+            // A client that fails does not come.
+            Err(AcceptError::Timeout) if begin.elapsed() < PATIENCE => continue,
             Err(error) => return Err(error.into()),
         };
         end.send(&end.recv()?.len())?;

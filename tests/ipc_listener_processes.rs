@@ -8,15 +8,17 @@ mod alone;
 mod sleeping;
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use alone::{Child, fork, open_fds};
 use crewkit::ipc::{AcceptError, Address, Auth, AuthError, Client, ConnectError, Connection, Key, Listener, Peer};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect as connect_to, send, socket};
 use nix::unistd::{Uid, setuid};
 
 fn main() -> ExitCode {
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
         ("a_client_sees_its_servers_death", a_client_sees_its_servers_death),
         ("a_killed_or_stopped_client_keeps_nobody_waiting", a_killed_or_stopped_client_keeps_nobody_waiting),
         ("a_listener_is_its_makers", a_listener_is_its_makers),
+        ("an_heir_keeps_the_name_taken", an_heir_keeps_the_name_taken),
+        ("a_crowd_that_speaks_drives_out_itself", a_crowd_that_speaks_drives_out_itself),
+        ("without_descriptors_no_name_is_taken", without_descriptors_no_name_is_taken),
         ("other_users_are_told_apart", other_users_are_told_apart),
         ("without_descriptors_nobody_is_lost", without_descriptors_nobody_is_lost),
         ("the_silent_give_their_descriptors_to_who_comes", the_silent_give_their_descriptors_to_who_comes),
@@ -151,6 +156,84 @@ fn a_listener_is_its_makers() {
     let listener = inherited.unwrap();
     assert!(path.exists(), "the file is not the heir's to take away");
     serves(&listener, Auth::SameUser);
+}
+
+fn an_heir_keeps_the_name_taken() {
+    for address in [Address::unique().unwrap(), Address::from(path())] {
+        let listener = Listener::bind(&address, Auth::SameUser).unwrap();
+        let heir = fork(|| std::thread::sleep(LONG * 2));
+        let aside = path();
+        if let Address::Path(path) = &address {
+            // As after a kill.
+            std::fs::hard_link(path, &aside).unwrap();
+        }
+        drop(listener);
+        if let Address::Path(path) = &address {
+            std::fs::rename(&aside, path).unwrap();
+        }
+        let error = Listener::bind(&address, Auth::SameUser).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{error}");
+        heir.kill();
+        serves(&Listener::bind(&address, Auth::SameUser).unwrap(), Auth::SameUser);
+    }
+}
+
+fn a_crowd_that_speaks_drives_out_itself() {
+    let listener = bind(key());
+    let honest = fork(|| drop(connect(listener.address(), key()).unwrap()));
+    sleeping::until_asleep(&honest);
+    kill(honest.pid(), Signal::SIGSTOP).unwrap();
+    // It has a place, and has been asked.
+    assert!(listener.try_accept::<u8, u8>().unwrap_err().is_timeout());
+    // A client that gives up has said hello, and its process keeps all the places that it can get.
+    let crowd = fork(|| {
+        let Address::Abstract(name) = listener.address() else { panic!("an abstract name") };
+        let name = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        let hello = [&b"crew\x01\x01\x01\x00"[..], &[1; 32]].concat();
+        let crowd: Vec<_> = (0..100)
+            .map(|_| {
+                let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+                connect_to(socket.as_raw_fd(), &name).unwrap();
+                assert_eq!(send(socket.as_raw_fd(), &hello, MsgFlags::empty()), Ok(hello.len()));
+                socket
+            })
+            .collect();
+        std::thread::sleep(LONG * 2);
+        drop(crowd);
+    });
+    while listener.refusals().total < 37 {
+        assert!(listener.accept_timeout::<u8, u8>(Duration::from_millis(5)).unwrap_err().is_timeout());
+    }
+    let crowded = |pid: u32| {
+        let latest = listener.refusals().latest;
+        latest.iter().filter(|refusal| matches!(refusal.peer, Peer::Process { pid: of, .. } if of == pid)).count()
+    };
+    assert_eq!(crowded(crowd.pid().as_raw().cast_unsigned()), 32, "{:?}", listener.refusals());
+    kill(honest.pid(), Signal::SIGCONT).unwrap();
+    let _end: Connection<u8, u8> = listener.accept_timeout(LONG).unwrap();
+    assert_eq!(honest.exit_code(), 0);
+}
+
+/// A listener that cannot be does not appear in the file system even for a moment.
+fn without_descriptors_no_name_is_taken() {
+    let directory = path();
+    std::fs::create_dir(&directory).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH;
+    File::open(&directory).unwrap().set_modified(long_ago).unwrap();
+    let mut all = all_descriptors();
+    let mut refused = 0;
+    let listener = loop {
+        match Listener::bind(directory.join("socket"), key()) {
+            Ok(listener) => break listener,
+            Err(error) => assert!(error.to_string().contains("open files"), "{error}"),
+        }
+        assert_eq!(std::fs::metadata(&directory).unwrap().modified().unwrap(), long_ago, "with {refused} descriptors");
+        drop(all.pop());
+        refused += 1;
+    };
+    assert_eq!(refused, 4);
+    drop(listener);
+    std::fs::remove_dir(directory).unwrap();
 }
 
 /// Whether this process has the right to become another user, and there is one here.

@@ -1,7 +1,6 @@
-//! Listening sockets of every family, connecting to them, and who is at the other end.
+//! Listening Unix sockets, connecting to them, and who is at the other end.
 //!
-//! Called by `ipc`. Unix sockets keep record boundaries (SEQPACKET), TCP does not. Accepting and what goes through an
-//! accepted socket never block.
+//! Called by `ipc`. They keep record boundaries (SEQPACKET). Accepting and what goes through an accepted socket never block.
 //!
 //! # Safety
 //!
@@ -71,8 +70,8 @@ pub(crate) fn connect_to(name: Name<'_>, deadline: Deadline) -> io::Result<Owned
         let left = deadline.remaining().map_or(Duration::ZERO, |left| left.max(Duration::from_micros(1)));
         set_patience(&socket, left)?;
         match connect(socket.as_raw_fd(), &address) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => break Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::EAGAIN) if deadline.is_expired() => break Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
             other => break other.map_err(io::Error::from),
         }
     };
@@ -81,9 +80,12 @@ pub(crate) fn connect_to(name: Name<'_>, deadline: Deadline) -> io::Result<Owned
     Ok(socket)
 }
 
-/// How long connecting waits; zero is for ever.
+/// What the kernel is told of a longer time, which not every type on the way to it can say.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long connecting waits, up to [`LONGEST_PATIENCE`]; zero is for ever.
 fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
-    let microseconds = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+    let microseconds = i64::try_from(patience.min(LONGEST_PATIENCE).as_micros()).unwrap_or(i64::MAX);
     during("setting SO_SNDTIMEO", setsockopt(socket, sockopt::SendTimeout, &TimeVal::microseconds(microseconds)))
 }
 
@@ -94,7 +96,8 @@ pub(crate) enum NotAccepted {
     None,
     /// No descriptor or no memory is left. The connection stays in the queue.
     OutOfResources(io::Error),
-    /// The listener itself is no good.
+    /// The listener itself is no good, or this process may not accept (EPERM, of a security module or a filter of system
+    /// calls). The connection stays in the queue here, too.
     Listener(io::Error),
 }
 
@@ -103,7 +106,10 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, NotAccepted> {
     match retry(|| accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
         // SAFETY: the kernel opened this descriptor for this call, and nobody else has seen its number.
         Ok(accepted) => Ok(unsafe { OwnedFd::from_raw_fd(accepted) }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_passing(&error) => Err(NotAccepted::None),
+        // Of what passes on a network, only this happens to a Unix socket.
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => {
+            Err(NotAccepted::None)
+        }
         Err(error) if is_shortage(&error) => Err(NotAccepted::OutOfResources(error)),
         Err(error) => Err(NotAccepted::Listener(error)),
     }
@@ -113,28 +119,6 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, NotAccepted> {
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let errno = errno(error).map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
-}
-
-/// Whether an error of accept concerns one connection, or a network for a while: accept(2) asks that it be treated like
-/// EAGAIN.
-pub(crate) fn is_passing(error: &io::Error) -> bool {
-    let errno = errno(error).map(Errno::from_raw);
-    matches!(
-        errno,
-        Some(
-            Errno::ECONNABORTED
-                | Errno::EPROTO
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::ENOPROTOOPT
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH
-                | Errno::ENONET
-                | Errno::EOPNOTSUPP
-                | Errno::ETIMEDOUT
-                | Errno::EPERM
-        )
-    )
 }
 
 /// Who made the other end of a Unix socket, as the kernel noted it when they connected or began to listen.
@@ -232,6 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn no_time_is_too_long_to_connect_in() {
+        let name = name();
+        let _listener = listen_at(Name::Abstract(&name), false).unwrap();
+        for seconds in (0..u64::BITS).map(|shift| 1 << shift) {
+            let _client = connect_to(Name::Abstract(&name), Deadline::after(Duration::from_secs(seconds))).unwrap();
+        }
+    }
+
+    /// The kernel says EOPNOTSUPP of a socket that cannot listen, now and ever.
+    #[test]
+    fn what_lasts_is_not_taken_for_an_empty_queue() {
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let Err(NotAccepted::Listener(error)) = accept(socket.as_fd()) else { panic!("asking again would spin") };
+        assert_eq!(error.raw_os_error(), Some(Errno::EOPNOTSUPP as i32));
+    }
+
+    #[test]
     fn a_directory_is_locked_by_one_at_a_time() {
         let directory = std::env::temp_dir().join(String::from_utf8(name()).unwrap());
         std::fs::create_dir(&directory).unwrap();
@@ -245,8 +246,8 @@ mod tests {
     #[test]
     fn errors_of_accept_are_told_apart() {
         let error = |errno: Errno| io::Error::from(errno);
-        assert!(is_shortage(&error(Errno::EMFILE)) && !is_passing(&error(Errno::EMFILE)));
-        assert!(is_passing(&error(Errno::ECONNABORTED)) && !is_shortage(&error(Errno::ECONNABORTED)));
-        assert!(!is_passing(&error(Errno::EBADF)) && !is_shortage(&error(Errno::EBADF)));
+        assert!(is_shortage(&error(Errno::EMFILE)));
+        assert!(!is_shortage(&error(Errno::ECONNABORTED)));
+        assert!(!is_shortage(&error(Errno::EBADF)));
     }
 }

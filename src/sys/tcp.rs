@@ -5,10 +5,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
-use super::error::during;
-use super::rendezvous::{is_passing, is_shortage};
+use super::error::{during, errno};
+use super::rendezvous::is_shortage;
 
 /// Binds and listens. Answers are sent without Nagle's delay on every connection accepted from the socket, because
 /// Linux hands TCP_NODELAY down. `backlog` is cut to `net.core.somaxconn` by the kernel.
@@ -53,6 +54,28 @@ fn classify(error: io::Error) -> AcceptError {
     }
 }
 
+/// Whether an error of accept concerns one connection, or a network for a while: accept(2) asks that it be treated like
+/// EAGAIN.
+fn is_passing(error: &io::Error) -> bool {
+    let errno = errno(error).map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(
+            Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::ENOPROTOOPT
+                | Errno::EHOSTDOWN
+                | Errno::EHOSTUNREACH
+                | Errno::ENONET
+                | Errno::EOPNOTSUPP
+                | Errno::ETIMEDOUT
+                | Errno::EPERM
+        )
+    )
+}
+
 /// Has the kernel drop whatever arrives at a listening socket: no connection is added to its queue any more, while those
 /// that stand in it can still be accepted. Who connects meanwhile is refused as soon as the socket is closed.
 pub(crate) fn deafen(listener: &TcpListener) -> io::Result<()> {
@@ -70,8 +93,6 @@ pub(crate) fn most_descriptors() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::error::errno;
-    use nix::errno::Errno;
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, Ipv6Addr};
 

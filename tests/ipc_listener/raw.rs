@@ -36,9 +36,13 @@ fn seqpacket() -> OwnedFd {
 
 /// Somebody who has connected and said nothing.
 pub(crate) fn stranger(address: &Address) -> OwnedFd {
+    come(address).unwrap()
+}
+
+/// The same, where perhaps nobody listens any more.
+pub(crate) fn come(address: &Address) -> nix::Result<OwnedFd> {
     let socket = seqpacket();
-    connect(socket.as_raw_fd(), &named(address)).unwrap();
-    socket
+    connect(socket.as_raw_fd(), &named(address)).map(|()| socket)
 }
 
 /// A socket that listens, and where.

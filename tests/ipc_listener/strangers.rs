@@ -197,9 +197,15 @@ fn who_answered_in_time_is_accepted_however_late_somebody_looks() {
 fn a_crowd_of_the_silent_keeps_nobody_out() {
     let auth = Auth::Key(key());
     let listener = bind(&auth);
-    let crowd: Vec<_> = (0..300).map(|_| stranger(listener.address())).collect();
+    // Never more at a time than any machine's queue holds.
+    let come = |many| -> Vec<_> { (0..many).map(|_| stranger(listener.address())).collect() };
+    let mut crowd = come(30);
     // One of them has begun, before most of them came.
     say(&crowd[0], &frame(HELLO, 1, [1; 32]));
+    for _ in 1..10 {
+        step(&listener);
+        crowd.extend(come(30));
+    }
     serves_the_honest(&listener, &auth);
     // The last to come was the honest one, and has gone.
     assert!(format!("{listener:?}").contains("pending: 63, refused: 237"), "{listener:?}");
@@ -210,6 +216,39 @@ fn a_crowd_of_the_silent_keeps_nobody_out() {
     say(&crowd[0], b"garbage");
     step(&listener);
     assert!(matches!(reasons(&listener)[31], AuthError::Garbage(_)));
+}
+
+/// One call has an end of its own, however many come.
+#[test]
+fn a_call_whose_time_is_over_looks_at_so_many_and_no_more() {
+    let listener = bind(&Auth::SameUser);
+    let crowd: Vec<_> = (0..100).map(|_| stranger(listener.address())).collect();
+    drop(crowd);
+    step(&listener);
+    let seen = listener.refusals().total;
+    assert!((1..100).contains(&seen), "{seen}");
+    step(&listener);
+    assert_eq!(listener.refusals().total, 100);
+}
+
+#[test]
+fn a_flood_of_those_who_come_and_go_makes_no_call_longer() {
+    let listener = bind(&Auth::Key(key()));
+    let address = listener.address().clone();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            asleep::spawn(scope, || while crate::raw::come(&address).is_ok() {});
+        }
+        while listener.refusals().total < 1000 {
+            step(&listener);
+            let nobody = listener.accept_timeout::<u8, u8>(Duration::from_millis(5));
+            assert!(matches!(nobody, Err(AcceptError::Timeout)), "{nobody:?}");
+        }
+        // The honest have their turn.
+        serves_the_honest(&listener, &Auth::Key(key()));
+        // Who comes now is told that nobody listens.
+        listener.close();
+    });
 }
 
 /// Nobody's first frames are taken with descriptors, and nobody's are refused for them.

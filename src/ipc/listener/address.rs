@@ -18,7 +18,8 @@ pub enum Address {
     /// A Unix socket in the file system, of 107 bytes at most. For [`Auth::SameUser`] the file lets no other user connect.
     Path(PathBuf),
     /// A Unix socket of a name that is in no file system (Linux's abstract names). It is free again as soon as its listener is gone,
-    /// however that went. It has no permissions: any process of this network namespace can take the name before its listener
+    /// however that went, and so are the children that were forked meanwhile: they keep the socket open until they end, or run
+    /// another program. It has no permissions: any process of this network namespace can take the name before its listener
     /// does, or connect to it; [`Auth`] is all that tells them apart.
     Abstract(String),
 }
@@ -76,7 +77,8 @@ impl From<&Self> for Address {
 #[non_exhaustive]
 pub enum Auth {
     /// That it runs as the same user, as the kernel says (SO_PEERCRED). The user counts that was in force when the other side
-    /// began to connect or to listen.
+    /// began to connect or to listen. Users that this process's user namespace does not know all look like one, 65534 as a rule:
+    /// do not rely on this as that user, in a namespace of which not everybody is known.
     SameUser,
     /// That it proves to have this key, without showing it (HMAC-SHA256 over random numbers of both sides). It does not
     /// encrypt, and does not protect what follows from somebody who can change it on its way.
@@ -95,12 +97,5 @@ impl Auth {
 
     pub(super) fn is_same_user(&self) -> bool {
         matches!(self, Self::SameUser | Self::SameUserAndKey(_))
-    }
-
-    /// An error where this cannot be asked.
-    pub(super) fn check(&self, address: &Address) -> io::Result<()> {
-        match address {
-            Address::Path(_) | Address::Abstract(_) => Ok(()),
-        }
     }
 }

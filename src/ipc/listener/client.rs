@@ -57,7 +57,6 @@ impl Client {
 }
 
 fn connect(address: &Address, auth: &Auth, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
-    auth.check(address)?;
     let socket = match address {
         Address::Path(path) => connect_to(Name::Path(path), deadline)?,
         Address::Abstract(name) => connect_to(Name::Abstract(name.as_bytes()), deadline)?,

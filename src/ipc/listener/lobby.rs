@@ -3,9 +3,10 @@
 //! Each has a machine of [`crate::auth`], a timer, and a place in one poller, beside the listening socket. Nothing is ever
 //! waited for but all of them at once, so none holds up another.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,6 +21,10 @@ use crate::sys::rendezvous::{Credentials, NotAccepted, accept, give, peer_of, us
 
 /// How many are attended to at a time. Each costs a descriptor.
 const PLACES: usize = 64;
+
+/// How often a call looks again when its time is over: enough for one newcomer and for everybody who has a place. Who comes
+/// without end keeps nobody in [`Lobby::accept`].
+const LAST_LOOKS: usize = PLACES + 1;
 
 /// The listening socket's token. Those of guests count up from the next, so the lowest is who came first.
 const DOOR: Token = Token(0);
@@ -57,11 +62,15 @@ enum Progress {
 }
 
 impl Lobby {
-    pub(super) fn new(door: OwnedFd, auth: Auth, patience: Duration) -> io::Result<Self> {
-        let poller = Poller::new()?;
-        poller.register(door.as_fd(), DOOR, Interest::READ, Mode::Level)?;
+    /// The lobby of a listening socket.
+    pub(super) fn new(poller: Poller, door: OwnedFd, auth: Auth, patience: Duration) -> Self {
         let (guests, known) = (BTreeMap::new(), VecDeque::new());
-        Ok(Self { door, auth, patience, poller, events: Vec::new(), last_token: DOOR.0, guests, known })
+        Self { door, auth, patience, poller, events: Vec::new(), last_token: DOOR.0, guests, known }
+    }
+
+    /// Has a poller watch the door of the lobby that it will be part of.
+    pub(super) fn watch(poller: &Poller, door: BorrowedFd<'_>) -> io::Result<()> {
+        poller.register(door, DOOR, Interest::READ, Mode::Level)
     }
 
     pub(super) fn set_patience(&mut self, patience: Duration) {
@@ -80,6 +89,7 @@ impl Lobby {
     /// The next who has.
     pub(super) fn accept(&mut self, book: &Mutex<Book>, deadline: Deadline) -> Result<OwnedFd, AcceptError> {
         let mut trouble = None;
+        let mut looks = LAST_LOOKS;
         loop {
             if let Some((socket, peer)) = self.known.pop_front() {
                 if !self.known.is_empty() {
@@ -105,8 +115,12 @@ impl Lobby {
             let is_quiet = events.is_empty();
             self.events = events;
             polled?;
-            if is_quiet && deadline.is_expired() {
-                return Err(AcceptError::Timeout);
+            if deadline.is_expired() {
+                looks -= 1;
+                // Somebody known, and trouble, are for the next turn.
+                if self.known.is_empty() && trouble.is_none() && (is_quiet || looks == 0) {
+                    return Err(AcceptError::Timeout);
+                }
             }
         }
     }
@@ -167,10 +181,15 @@ impl Lobby {
         }
     }
 
-    /// Turns away who came first and has said nothing, or else who came first; whether there was anybody.
+    /// Turns away one of the user that has most places, and of its process that has most: who came first and has said nothing,
+    /// or else who came first. So nobody's crowd drives others out, whatever it says. Whether there was anybody.
     fn make_room(&mut self, book: &Mutex<Book>) -> bool {
-        let silent = self.guests.iter().find(|(_, guest)| !guest.machine.has_heard());
-        let Some(token) = silent.or(self.guests.first_key_value()).map(|(&token, _)| token) else { return false };
+        let crowded = self.guests.iter().max_by_key(|&(&token, guest)| {
+            let of_its_user = self.guests.values().filter(|other| other.uid() == guest.uid()).count();
+            let of_its_process = self.guests.values().filter(|other| other.peer == guest.peer).count();
+            (of_its_user, of_its_process, !guest.machine.has_heard(), Reverse(token))
+        });
+        let Some((&token, _)) = crowded else { return false };
         self.turn_away(token, AuthError::Crowded, book);
         true
     }
@@ -193,6 +212,11 @@ impl Lobby {
 }
 
 impl Guest {
+    fn uid(&self) -> u32 {
+        let Peer::Process { uid, .. } = self.peer;
+        uid
+    }
+
     fn hear(&mut self, auth: &Auth) -> Progress {
         let frame = match self.inbox.next(self.socket.as_fd()) {
             Found::Nothing => return Progress::Stays,

@@ -25,7 +25,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Connection;
-use crate::reactor::Registrar;
+use crate::reactor::{Poller, Registrar};
 use crate::sync::Lock;
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
@@ -45,7 +45,8 @@ use lobby::Lobby;
 /// Whoever connects is asked for what [`Auth`] says before anything that it sends is looked at: until then it can make this
 /// process read 40 bytes twice and hold one descriptor. [`accept`](Self::accept) gives out those who have answered. Those who are
 /// silent, slow, or send anything else hold up nobody: up to 64 are attended to at a time, each for as long as
-/// [`handshake_timeout`](Self::handshake_timeout) says, and when more come, the one goes that has been silent longest.
+/// [`handshake_timeout`](Self::handshake_timeout) says, and when more come, one goes of the user, and of the process, that has most of
+/// these places: the one that has been silent longest.
 /// They are turned away without a word to `accept`'s caller; [`refusals`](Self::refusals) tells. (Python's `accept` raises
 /// `AuthenticationError`, and one silent client blocks it for ever.)
 ///
@@ -90,15 +91,20 @@ impl Listener {
     /// Listens at an address, for those who can show what `auth` asks for.
     ///
     /// A path may be that of a socket at which nobody listens any more, because its process was killed: then this listener takes
-    /// its place, if it is this user's. With port 0 the system chooses one; [`address`](Self::address) tells.
+    /// its place, if it is this user's. A child that was forked while the listener was open still listens in this sense.
+    ///
+    /// # Blocking
+    ///
+    /// At a path for 100 ms at most, while others keep its directory locked.
     ///
     /// # Errors
     ///
-    /// `AddrInUse` when somebody listens there, or something else has this name; `InvalidInput` for an address at which `auth`
-    /// cannot be asked; when this process may open no more descriptors (it needs three); what bind(2) says otherwise.
+    /// `AddrInUse` when somebody listens there, or something else has this name; when this process may open no more descriptors
+    /// (it keeps three, and needs a fourth for a moment); what bind(2) says otherwise.
     pub fn bind(address: impl Into<Address>, auth: Auth) -> io::Result<Self> {
         let address = address.into();
-        auth.check(&address)?;
+        // Before there is a name to take away again, as it may fail for want of descriptors.
+        let poller = Poller::new()?;
         let (listening, claim) = match &address {
             Address::Path(path) => {
                 let (listening, claim) = Claim::listen(path, auth.is_same_user())?;
@@ -106,7 +112,8 @@ impl Listener {
             }
             Address::Abstract(name) => (listen_at(Name::Abstract(name.as_bytes()), false)?, None),
         };
-        let lobby = Lobby::new(listening, auth.clone(), HANDSHAKE)?;
+        Lobby::watch(&poller, listening.as_fd())?;
+        let lobby = Lobby::new(poller, listening, auth.clone(), HANDSHAKE);
         let (registrar, maker) = (lobby.registrar(), generation::current());
         Ok(Self { claim, address, auth, lobby: Lock::new(lobby), book: Mutex::default(), registrar, maker })
     }
