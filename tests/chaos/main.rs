@@ -24,13 +24,13 @@ mod journal;
 mod link;
 #[path = "../holders/mappings.rs"]
 mod mappings;
+mod names;
 mod owner;
 mod random;
 mod stacks;
 mod worker;
 mod world;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ use alone::{Child, open_fds, peer};
 use crewkit::ipc::{Connection, RecvError};
 use journal::Phase;
 use mappings::mappings;
+use names::Names;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 use owner::{Owner, has_no_children};
@@ -47,6 +48,8 @@ use world::World;
 
 /// How many are killed where nobody says otherwise.
 const KILLS: u64 = 500;
+/// After so many killed parties of the barrier it must have broken, whoever was inside when.
+const PARTIES: u64 = 50;
 /// How many rounds each worker makes when all is over.
 const ROUNDS: u64 = 200;
 
@@ -60,7 +63,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 fn whoever_dies_nothing_is_lost() {
     let (kills, seed) = (setting("CREWKIT_CHAOS_KILLS", KILLS), setting("CREWKIT_CHAOS_SEED", 1));
-    let (begin, before) = (Instant::now(), (open_fds(), mappings(), named()));
+    let (begin, names, before) = (Instant::now(), Names::begin(), (open_fds(), mappings()));
     println!("  seed {seed}, {kills} kills");
     disturbance::is_survived();
     let (watched, watchdog) = watch(Duration::from_secs(90) + Duration::from_millis(200) * kills as u32);
@@ -72,9 +75,9 @@ fn whoever_dies_nothing_is_lost() {
     owner.calm(ROUNDS);
     let deeds = owner.end();
     world.account(deeds.kills);
-    // Two or three may have died before it was mended.
-    let mended = world.journal.mended().load(SeqCst);
-    assert!(8 * mended >= deeds.parties_killed, "{mended} times a barrier broke; {deeds:?}");
+    // Who dies before it comes to the barrier breaks nothing, and several may die before it is mended.
+    let is_mended = world.journal.mended().load(SeqCst) > 0;
+    assert!(is_mended || deeds.parties_killed < PARTIES, "a barrier never broke; {deeds:?}");
     println!("  {deeds:?}\n  {}; {:.1} s", world.summary(), begin.elapsed().as_secs_f64());
 
     // Others that know nothing of all that.
@@ -89,7 +92,8 @@ fn whoever_dies_nothing_is_lost() {
     watchdog.kill();
     drop(watched);
     assert!(has_no_children(), "a process is left over");
-    assert_eq!((open_fds(), mappings(), named()), before, "descriptors, mappings or names are left over");
+    assert_eq!((open_fds(), mappings()), before, "descriptors or mappings are left over");
+    names.end();
 }
 
 /// A process that shows all others of this family, and ends them, when this one has not ended it for so long.
@@ -103,13 +107,4 @@ fn watch(limit: Duration) -> (Connection<(), ()>, Child) {
             kill(owner, Signal::SIGKILL).unwrap();
         }
     })
-}
-
-/// What of this crate's has a name.
-fn named() -> Vec<OsString> {
-    let entries = ["/dev/shm", "/tmp"].into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
-    let names = entries.map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<_> = names.filter(|name| name.to_string_lossy().contains("crewkit")).collect();
-    names.sort();
-    names
 }
