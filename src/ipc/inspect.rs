@@ -7,7 +7,11 @@
 //! changed. Nor is anything believed: a process that writes nonsense into its memory, makes it shorter, or ends while it is
 //! looked at, makes for nonsense in the answer, or for an object less.
 //!
-//! What is read is understood if both programs are of the same version of this crate. Connections have no memory, and are not shown.
+//! What is read is understood if both programs are of the same version of this crate. Of a connection its rings are shown, once
+//! it has them: it begins without.
+//!
+//! Nothing here waits for what another process does on purpose. But the kernel gives the addresses of a process under the lock that
+//! it also takes for each `mmap` there: such calls of the process may take longer by that, and so may looking.
 //!
 //! ```
 //! use crewkit::ipc::{Lock, LockError, inspect};
@@ -30,7 +34,7 @@ use super::stats::{Stats, Visible};
 use super::{array, barrier, condition, counter, event, list, lock, rlock, semaphore, value};
 use crate::shm::queue::Queue;
 use crate::shm::{Layout, Snapshot, kind_of};
-use crate::sys::strangers::{Looker, MemoryFile, Sealing, Stranger, processes, says_gone, waits};
+use crate::sys::strangers::{Looker, MemoryFile, Sealing, Stranger, processes, says_gone, says_none_left, waits};
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +68,8 @@ pub enum Kind {
     SharedMemory,
     /// [`SharedBytes`](super::SharedBytes).
     SharedBytes,
+    /// One direction of a [`Connection`](super::Connection).
+    Ring,
     /// Memory of this crate's own, for example of a pre-fork server.
     Internal,
     /// Of another version of this crate, or not what it says.
@@ -134,6 +140,7 @@ pub struct Tree {
 /// descriptors.
 pub fn objects_of(pid: u32) -> io::Result<Vec<ObjectInfo>> {
     let mut found = Found::new()?;
+    found.note_waiting(pid)?;
     found.look_at(pid)?;
     Ok(found.finish())
 }
@@ -151,11 +158,15 @@ pub fn objects_of(pid: u32) -> io::Result<Vec<ObjectInfo>> {
 pub fn tree(pid: u32) -> io::Result<Tree> {
     let mut found = Found::new()?;
     let family = family_of(pid, processes()?).ok_or(io::ErrorKind::NotFound)?;
+    family.iter().try_for_each(|process| found.note_waiting(process.pid))?;
     let look = |Stranger { pid, parent, name }| {
-        let is_readable = found.look_at(pid).is_ok();
-        ProcessInfo { pid, parent, name, is_readable }
+        let is_readable = match found.look_at(pid) {
+            Err(error) if says_none_left(&error) => return Err(error),
+            result => result.is_ok(),
+        };
+        Ok(ProcessInfo { pid, parent, name, is_readable })
     };
-    let processes = family.into_iter().map(look).collect();
+    let processes = family.into_iter().map(look).collect::<io::Result<_>>()?;
     Ok(Tree { processes, objects: found.finish() })
 }
 
@@ -174,43 +185,61 @@ fn family_of(pid: u32, all: Vec<Stranger>) -> Option<Vec<Stranger>> {
 /// What was found in the processes looked at.
 struct Found {
     looker: Looker,
-    files: BTreeMap<u64, MemoryFile>,
-    open_in: HashMap<u64, Vec<u32>>,
+    /// By inode, as they were when they were first come upon.
+    objects: BTreeMap<u64, ObjectInfo>,
     waiting: HashMap<u64, Vec<Waiting>>,
 }
 
 impl Found {
     fn new() -> io::Result<Self> {
         let looker = Looker::new()?;
-        Ok(Self { looker, files: BTreeMap::new(), open_in: HashMap::new(), waiting: HashMap::new() })
+        Ok(Self { looker, objects: BTreeMap::new(), waiting: HashMap::new() })
     }
 
-    fn look_at(&mut self, pid: u32) -> io::Result<()> {
-        let gone = |error: io::Error| if says_gone(&error) { io::ErrorKind::NotFound.into() } else { error };
-        let (files, inodes) = self.looker.files(pid, |inode| self.files.contains_key(&inode)).map_err(gone)?;
-        self.files.extend(files.into_iter().map(|file| (file.inode, file)));
-        for inode in inodes {
-            self.open_in.entry(inode).or_default().push(pid);
-        }
-        // Who may not be traced is counted by the kernel nevertheless.
-        for wait in waits(pid).unwrap_or_default() {
+    /// Notes who sleeps in a process. That of all is asked before any object is looked at, so that an object counts whoever is
+    /// noted and has not been woken meanwhile.
+    fn note_waiting(&mut self, pid: u32) -> io::Result<()> {
+        let waits = match waits(pid) {
+            Err(error) if says_none_left(&error) => return Err(error),
+            // Who may not be traced is counted by the kernel nevertheless.
+            result => result.unwrap_or_default(),
+        };
+        for wait in waits {
             self.waiting.entry(wait.inode).or_default().push(Waiting { pid, thread: wait.thread });
         }
         Ok(())
     }
 
+    fn look_at(&mut self, pid: u32) -> io::Result<()> {
+        let gone = |error: io::Error| if says_gone(&error) { io::ErrorKind::NotFound.into() } else { error };
+        let mut found = Vec::new();
+        let inodes = self.looker.files(pid, |inode| self.objects.contains_key(&inode), |file| found.push(seen(&file)));
+        self.objects.extend(found.into_iter().map(|object| (object.id, object)));
+        for inode in inodes.map_err(gone)? {
+            if let Some(object) = self.objects.get_mut(&inode) {
+                object.open_in.push(pid);
+            }
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Vec<ObjectInfo> {
-        let info = |(id, file): (u64, MemoryFile)| {
-            let (kind, stats) = look(&file);
-            let open_in = self.open_in.remove(&id).unwrap_or_default();
-            let waiting = self.waiting.remove(&id).unwrap_or_default();
-            ObjectInfo { kind, id, bytes: file.length, stats, open_in, waiting }
-        };
-        let mut objects: Vec<_> = self.files.into_iter().map(info).collect();
+        for (inode, object) in &mut self.objects {
+            object.waiting = self.waiting.remove(inode).unwrap_or_default();
+        }
+        let mut objects: Vec<_> = self.objects.into_values().collect();
         objects.sort_by_key(|object| std::cmp::Reverse(object.stats.as_ref().map(|stats| stats.waiters)));
         objects
     }
 }
+
+/// A file by itself.
+fn seen(file: &MemoryFile) -> ObjectInfo {
+    let (kind, stats) = look(file);
+    ObjectInfo { kind, id: file.inode, bytes: file.length, stats, open_in: Vec::new(), waiting: Vec::new() }
+}
+
+const RING: u32 = crate::shm::ring::Ring::KIND;
 
 /// What a file is, and says of itself.
 fn look(file: &MemoryFile) -> (Kind, Option<Stats>) {
@@ -219,6 +248,7 @@ fn look(file: &MemoryFile) -> (Kind, Option<Stats>) {
         (Sealing::Sized, _) => (Kind::SharedMemory, None),
         (Sealing::Final, _) => (Kind::SharedBytes, None),
         (Sealing::Segment, None) => (Kind::Internal, None),
+        (Sealing::Segment, Some(RING)) => (Kind::Ring, None),
         (Sealing::Segment, Some(number)) => {
             let seen = object(number, file);
             seen.map_or((Kind::Unknown, None), |(kind, stats)| (kind, Some(stats)))
@@ -269,6 +299,7 @@ impl fmt::Display for Kind {
             Self::Queue => "Queue",
             Self::SharedMemory => "SharedMemory",
             Self::SharedBytes => "SharedBytes",
+            Self::Ring => "Ring",
             Self::Internal => "(internal)",
             Self::Unknown => "(unknown)",
         })

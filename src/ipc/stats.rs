@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::primitive::{Life, process_of, sleepers_shared};
-use crate::shm::queue::Queue;
-use crate::shm::{Flag, Held, Journal, Layout, Locked, Object, Permits, Plain, Roster, Seat, Trip, Twofold, Waiters};
+use crate::shm::queue::{Queue, unfinished_in};
+use crate::shm::{
+    Flag, Held, Holding, Journal, Layout, Locked, Object, Permits, Plain, Roster, Seat, Traces, Trip, Twofold, Waiters,
+};
 
 /// What an object that processes share looks like: the answer of `stats()`, which all of them have.
 ///
@@ -74,8 +76,7 @@ pub struct User {
     /// The process.
     pub pid: u32,
     /// Of a semaphore, how many permits it holds; of a barrier, how many of its threads are inside; of a queue, how many items it
-    /// has taken and not reported done; of a condition, how many
-    /// of its threads wait.
+    /// has taken and not reported done; of a condition, how many of its threads wait.
     pub count: u64,
 }
 
@@ -172,6 +173,15 @@ impl Stats {
         Self::of(&**object, object.bytes(), &sleepers_shared)
     }
 
+    /// One of its locks. Of two holders the first one is shown.
+    fn add_lock(&mut self, lock: &Traces<'_>, sleepers: Sleepers<'_>) {
+        let holder = |Holding { thread, waited_for }| Holder { pid: process_of(thread), thread, waited_for };
+        self.holder = self.holder.or_else(|| lock.holding.map(holder));
+        self.owner_died |= lock.is_dirty;
+        self.waiters += sleepers(lock.word);
+        self.recoveries += u64::from(lock.deaths);
+    }
+
     /// Counts what the living have in the seats of an owner table.
     fn add_users(&mut self, roster: &Roster, count: impl Fn(&Seat) -> u64) {
         self.recoveries += u64::from(roster.recoveries());
@@ -212,14 +222,7 @@ impl Stats {
 impl<const KIND: u32, T: Visible> Visible for Locked<KIND, T> {
     fn see(&self, stats: &mut Stats, sleepers: Sleepers<'_>) {
         let held: &Held<T> = self;
-        stats.holder = held.holding().map(|holding| Holder {
-            pid: process_of(holding.thread),
-            thread: holding.thread,
-            waited_for: holding.waited_for,
-        });
-        stats.owner_died = held.is_dirty();
-        stats.waiters += sleepers(held.word());
-        stats.recoveries += u64::from(held.deaths());
+        stats.add_lock(&held.traces(), sleepers);
         let depth = stats.holder.map_or(0, |_| held.depth() as usize + 1);
         stats.detail = Detail::Lock { depth };
         held.guarded.see(stats, sleepers);
@@ -280,8 +283,9 @@ impl Visible for Journal {
 
 impl Visible for Queue {
     fn see(&self, stats: &mut Stats, sleepers: Sleepers<'_>) {
-        stats.waiters = self.bells().map(|bell| sleepers(bell.word())).iter().sum();
-        stats.users = self.takers().map(|(pid, count)| User { pid, count }).collect();
+        self.traces().iter().for_each(|lock| stats.add_lock(lock, sleepers));
+        stats.waiters += self.bells().map(|bell| sleepers(bell.word())).iter().sum::<usize>();
+        stats.add_users(&self.roster, unfinished_in);
         let (counts, is_shut_down) = (self.counts(), self.closed().is_some());
         stats.detail = Detail::Queue { len: counts.ready, leased: counts.leased, used: counts.bytes, is_shut_down };
     }

@@ -74,6 +74,20 @@ pub(crate) struct Holding {
     pub(crate) waited_for: Option<Duration>,
 }
 
+/// A lock as people who look see it.
+#[derive(Clone, Copy, Debug)]
+#[cfg(not(crewkit_loom))]
+pub(crate) struct Traces<'a> {
+    /// The living thread that holds it.
+    pub(crate) holding: Option<Holding>,
+    /// [`Held::state`] for anybody.
+    pub(crate) is_dirty: bool,
+    /// How many holders were found dead.
+    pub(crate) deaths: u32,
+    /// What who waits for it sleeps on.
+    pub(crate) word: &'a AtomicU32,
+}
+
 /// How a lock was got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "it says whether what is guarded may be half done"]
@@ -165,25 +179,15 @@ impl<T> Held<T> {
 
 #[cfg(not(crewkit_loom))]
 impl<T> Held<T> {
-    /// The living thread that holds it.
-    pub(crate) fn holding(&self) -> Option<Holding> {
+    /// What can be seen of it.
+    pub(crate) fn traces(&self) -> Traces<'_> {
         let thread = self.mutex.holder();
-        (thread != 0).then(|| Holding { thread, waited_for: self.notes.waited_for(thread) })
-    }
-
-    /// How many holders were found dead.
-    pub(crate) fn deaths(&self) -> u32 {
-        self.notes.deaths.load(Ordering::Relaxed)
-    }
-
-    /// [`state`](Self::state) for anybody.
-    pub(crate) fn is_dirty(&self) -> bool {
-        self.state() == State::Dirty
-    }
-
-    /// What who waits for it sleeps on.
-    pub(crate) fn word(&self) -> &AtomicU32 {
-        self.mutex.word()
+        Traces {
+            holding: (thread != 0).then(|| Holding { thread, waited_for: self.notes.waited_for(thread) }),
+            is_dirty: self.state() == State::Dirty,
+            deaths: self.notes.deaths.load(Ordering::Relaxed),
+            word: self.mutex.word(),
+        }
     }
 }
 

@@ -36,6 +36,8 @@ mod waiters;
 pub(crate) use bell::Bell;
 pub(crate) use flag::Flag;
 pub(crate) use held::{Held, State};
+#[cfg(not(crewkit_loom))]
+pub(crate) use held::{Holding, Traces};
 pub(crate) use journal::{Journal, Row};
 pub(crate) use object::{Layout, Locked, Object, Plain, Type, version};
 pub(crate) use permits::{MOST as MOST_PERMITS, Permits, TooMany};

@@ -54,7 +54,7 @@ pub(crate) fn arm_life_line(pulse: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Linux's `F_SETSIG`, which the libc crate does not name.
-const F_SETSIG: libc::c_int = 10;
+pub(super) const F_SETSIG: libc::c_int = 10;
 
 /// Has the kernel kill this process when `parent` ends, or rather the thread that forked. For the fork server's children
 /// only: that server has one thread for its whole life. `parent` is the pid that it had before the fork.

@@ -39,12 +39,21 @@ pub(crate) struct Stranger {
 
 /// All processes that /proc shows. Who ends meanwhile may be among them or not.
 pub(crate) fn processes() -> io::Result<Vec<Stranger>> {
-    Ok(numbers("/proc")?.filter_map(stranger).collect())
+    let mut found = Vec::new();
+    for pid in numbers("/proc")? {
+        match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => found.extend(stranger(pid, &stat)),
+            Err(error) if says_none_left(&error) => return Err(error),
+            // It has ended.
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
-fn stranger(pid: u32) -> Option<Stranger> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
+/// As /proc's line on it says.
+fn stranger(pid: u32, stat: &[u8]) -> Option<Stranger> {
+    let stat = String::from_utf8_lossy(stat);
     // The name may hold anything, also parentheses.
     let (before, fields) = stat.rsplit_once(") ")?;
     let (_, name) = before.split_once(" (")?;
@@ -93,20 +102,38 @@ impl Looker {
         Ok(Self { mount: mount_of(&own)? })
     }
 
-    /// The files of a process, those descriptors left out that lead to one in `known`; and the inodes of all.
-    pub(crate) fn files(&self, pid: u32, known: impl Fn(u64) -> bool) -> io::Result<(Vec<MemoryFile>, Vec<u64>)> {
-        let (mut files, mut inodes) = (Vec::<MemoryFile>::new(), Vec::new());
+    /// Looks at the files of a process, except those whose inodes are `known`, one after the other: each is closed before the
+    /// next is opened, so however many there are, a few free descriptors are enough. The inodes of all are returned.
+    ///
+    /// What it may not look at, or has no descriptors for, is an error; what is closed meanwhile, or whose owner has taken
+    /// care that nobody can open it, is left out.
+    pub(crate) fn files(
+        &self,
+        pid: u32,
+        known: impl Fn(u64) -> bool,
+        mut look: impl FnMut(MemoryFile),
+    ) -> io::Result<Vec<u64>> {
+        let mut inodes = Vec::new();
         for path in numbers(&format!("/proc/{pid}/fd"))?.map(|fd| format!("/proc/{pid}/fd/{fd}")) {
-            // Closed meanwhile, out of descriptors here: the others are worth looking at.
-            let Ok(Some((place, inode))) = self.find(&path) else { continue };
-            if !inodes.contains(&inode) {
-                inodes.push(inode);
-                if !known(inode) {
-                    files.extend(Self::open(&place, inode).ok());
+            let (place, inode) = match self.find(&path) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(error) if says_gone(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            if inodes.contains(&inode) {
+                continue;
+            }
+            inodes.push(inode);
+            if !known(inode) {
+                match Self::open(&place, inode) {
+                    Ok(file) => look(file),
+                    Err(error) if says_none_left(&error) => return Err(error),
+                    Err(_) => {}
                 }
             }
         }
-        Ok((files, inodes))
+        Ok(inodes)
     }
 
     /// What `path` leads to, if that is such a file, and its inode.
@@ -119,15 +146,23 @@ impl Looker {
             return Ok(None);
         }
         let place = retry(|| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))?;
-        if !has_name(&own_path(&place))? || mount_of(&place)? != self.mount {
+        if !has_name(&own_path(&place))? || !self.is_memory(&place)? {
             return Ok(None);
         }
         let inode = nix::sys::stat::fstat(&place)?.st_ino;
         Ok(Some((place, inode)))
     }
 
+    /// Whether a file lies on the kernel's mount. A name may be anybody's choice, for example in a container of his.
+    fn is_memory(&self, place: &OwnedFd) -> io::Result<bool> {
+        Ok(mount_of(place)? == self.mount)
+    }
+
+    /// Opens it for reading. Where its owner has a lease on it, the kernel would have this wait for up to 45 s until he gives it
+    /// up: that is an error instead.
     fn open(place: &OwnedFd, inode: u64) -> io::Result<MemoryFile> {
-        let file = File::open(own_path(place))?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(retry(|| open(own_path(place).as_str(), flags, Mode::empty()))?);
         let length = file.metadata()?.size();
         Ok(MemoryFile { file, inode, length })
     }
@@ -195,7 +230,7 @@ pub(crate) fn waits(pid: u32) -> io::Result<Vec<Wait>> {
     for thread in numbers(&format!("/proc/{pid}/task"))? {
         match fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")) {
             Ok(call) => asleep.extend(futex_of(&call).map(|address| (thread, address))),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || says_none_left(&error) => return Err(error),
             // It has ended.
             Err(_) => {}
         }
@@ -233,9 +268,14 @@ fn hexadecimal(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// Whether an error says that a process has ended.
+/// Whether an error says that a process has ended, or that a descriptor has been closed.
 pub(crate) fn says_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
+/// Whether an error says that this process, or the machine, can have no more descriptors.
+pub(crate) fn says_none_left(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| code == Errno::EMFILE as i32 || code == Errno::ENFILE as i32)
 }
 
 #[cfg(test)]
@@ -253,8 +293,8 @@ mod tests {
         assert!(!name.is_empty(), "sleep, or the name of this thread where it has not begun yet");
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(stranger(child.id()).is_none());
-        assert!(says_gone(&Looker::new().unwrap().files(child.id(), |_| false).unwrap_err()));
+        assert!(processes().unwrap().iter().all(|process| process.pid != child.id()));
+        assert!(says_gone(&Looker::new().unwrap().files(child.id(), |_| false, drop).unwrap_err()));
     }
 
     #[test]
@@ -262,7 +302,8 @@ mod tests {
         let (looker, pid) = (Looker::new().unwrap(), std::process::id());
         let segment = memory::create(8192).unwrap();
         let bytes = super::super::bytes::create(100).unwrap();
-        let (files, inodes) = looker.files(pid, |_| false).unwrap();
+        let mut files = Vec::new();
+        let inodes = looker.files(pid, |_| false, |file| files.push(file)).unwrap();
         let found = |fd: &OwnedFd| {
             let inode = nix::sys::stat::fstat(fd).unwrap().st_ino;
             assert!(inodes.contains(&inode));
@@ -275,15 +316,40 @@ mod tests {
         found(&bytes).read_at(90, &mut [0; 10]).unwrap();
         assert!(found(&bytes).read_at(91, &mut [0; 10]).is_err(), "less than asked for");
         let known = nix::sys::stat::fstat(&segment).unwrap().st_ino;
-        assert!(looker.files(pid, |inode| inode == known).unwrap().0.iter().all(|file| file.inode != known));
+        looker.files(pid, |inode| inode == known, |file| assert_ne!(file.inode, known)).unwrap();
 
         // A file of that name that is no memory.
         let folder = std::env::temp_dir().join(format!("strangers-{pid}")).join("memfd:crewkit");
         fs::create_dir_all(folder.parent().unwrap()).unwrap();
         let liar = File::create(&folder).unwrap();
         assert!(looker.find(&format!("/proc/self/fd/{}", liar.as_raw_fd())).unwrap().is_none());
-        assert_ne!(mount_of(&liar.into()).unwrap(), looker.mount);
+        // And one of the very name would not be taken for memory either.
+        assert!(!looker.is_memory(&liar.into()).unwrap() && looker.is_memory(&segment).unwrap());
         fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_its_owner_has_a_lease_on_holds_up_nobody() {
+        // Opened again, for the kernel gives none on what memfd_create returns.
+        let owner = File::options().read(true).write(true).open(own_path(&memory::open().unwrap())).unwrap();
+        let owner = OwnedFd::from(owner);
+        // Who has a lease is told by a signal; this one is ignored by whoever does nothing for it.
+        let set = |command, value: libc::c_int| {
+            // SAFETY: two commands that take a number each, and a descriptor that is open.
+            Errno::result(unsafe { libc::fcntl(owner.as_raw_fd(), command, value) })
+        };
+        set(super::super::attributes::F_SETSIG, libc::SIGURG).unwrap();
+        set(libc::F_SETLEASE, libc::F_WRLCK).unwrap();
+        let begin = std::time::Instant::now();
+        let path = own_path(&owner);
+        let place = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let error = Looker::open(&place, 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        // A tenth of what the kernel gives the owner of a lease.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(4), "{:?}", begin.elapsed());
+        let mut inodes = Looker::new().unwrap().files(std::process::id(), |_| false, drop).unwrap();
+        inodes.retain(|&inode| inode == nix::sys::stat::fstat(&owner).unwrap().st_ino);
+        assert_eq!(inodes.len(), 1, "the others are seen");
     }
 
     #[test]

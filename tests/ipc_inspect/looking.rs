@@ -1,8 +1,9 @@
 //! Looking at other processes.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::ErrorKind::{InvalidInput, PermissionDenied};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,12 +13,20 @@ use crewkit::ipc::{
     Array, Barrier, BoundedSemaphore, Condition, Counter, Detail, Event, Item, Lock, LockError, Queue, RLock,
     Semaphore, ShareableList, SharedBytes, SharedMemory, Stats, Value, pipe,
 };
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Uid;
 
 use crate::alone::{Child, open_fds};
 use crate::holders::{SOON, holder, mappings, stop};
 use crate::support::sleeper;
+
+/// Another user, who has nothing.
+const NOBODY: u32 = 65_534;
+/// Which of the capabilities lets look at everybody.
+const CAP_SYS_PTRACE: u32 = 19;
 
 /// What `look` finds, as soon as it does.
 fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
@@ -95,8 +104,15 @@ pub(crate) fn every_kind_is_known() {
     (0..3).for_each(|item| queue.put(item).unwrap());
     event.set().unwrap();
     let _three = semaphore.acquire_many(3).unwrap();
+    // A connection has a ring for what one end has sent often.
+    let (near, far) = pipe::<u32, u32>().unwrap();
+    for number in 0..100 {
+        near.send(&number).unwrap();
+        assert_eq!(far.recv().unwrap(), number);
+    }
     let objects = objects_of(me()).unwrap();
-    assert_eq!(objects.len(), 13, "{objects:?}");
+    assert_eq!(objects.len(), 14, "{objects:?}");
+    assert_eq!((only(Kind::Ring).stats, only(Kind::Ring).bytes > 1 << 18), (None, true));
     let detail = |kind| stats_of(kind).detail;
     assert_eq!(detail(Kind::Lock), Detail::Lock { depth: 0 });
     assert!(matches!(detail(Kind::Semaphore), Detail::Semaphore { available: 4, total: 7, .. }));
@@ -124,6 +140,7 @@ pub(crate) fn every_kind_is_known() {
     assert_eq!(counter.stats(), stats_of(Kind::Counter));
     assert_eq!(array.stats(), stats_of(Kind::Array));
     assert_eq!(list.stats(), stats_of(Kind::ShareableList));
+    assert_eq!(queue.stats(), stats_of(Kind::Queue));
     drop((memory, bytes));
 }
 
@@ -159,6 +176,36 @@ pub(crate) fn the_dead_hold_nothing_and_are_counted() {
     let guard = condition.lock().lock().unwrap();
     assert!(condition.wait_timeout(guard, SOON).unwrap().1, "it goes on to who waits next");
     assert_eq!((stats_of(Kind::Condition).recoveries, stats_of(Kind::Condition).waiters), (1, 0));
+}
+
+pub(crate) fn a_queue_shows_what_the_living_have_of_it() {
+    let queue = Queue::<u64>::bounded(10).unwrap();
+    (0..5).for_each(|item| queue.put(item).unwrap());
+    let counts = |stats: &Stats| stats.users.iter().map(|user| (user.pid, user.count)).collect::<Vec<_>>();
+    // Two mappings in one process, which is named once.
+    let (near, far) = pipe::<Queue<u64>, ()>().unwrap();
+    near.send(&queue).unwrap();
+    let again = far.recv().unwrap();
+    let _one = (queue.get().unwrap(), again.get().unwrap());
+    assert_eq!(counts(&queue.stats()), [(me(), 2)]);
+    let taker = holder(&queue, |queue| assert!(queue.get().is_ok()));
+    let both = [(me(), 2), (pid(&taker.child), 1)];
+    assert_eq!((counts(&queue.stats()), counts(&stats_of(Kind::Queue))), (both.to_vec(), both.to_vec()));
+    // Who is dead has nothing, whether or not that was put in order yet.
+    kill(taker.child.pid(), Signal::SIGKILL).unwrap();
+    until(|| (counts(&queue.stats()) == both[..1]).then_some(()));
+    assert_eq!((counts(&stats_of(Kind::Queue)), queue.stats().recoveries), (both[..1].to_vec(), 0));
+    drop(taker);
+    queue.task_done().unwrap();
+    again.task_done().unwrap();
+    let _rest = (queue.get().unwrap(), queue.get().unwrap());
+    (0..2).for_each(|_| queue.task_done().unwrap());
+    queue.join().unwrap();
+    let waiter = sleeper(&queue, |queue: &Queue<u64>| i32::from(queue.get_timeout(SOON).is_err()));
+    until(|| Some(stats_of(Kind::Queue)).filter(|stats| (stats.recoveries, stats.waiters) == (1, 1)));
+    assert_eq!((queue.stats().recoveries, counts(&queue.stats())), (1, Vec::new()));
+    queue.put(6).unwrap();
+    assert_eq!(waiter.exit_code(), 0);
 }
 
 /// The descriptor of an object, as whoever receives a message can have it.
@@ -208,7 +255,7 @@ pub(crate) fn nonsense_is_shown_and_never_a_fault() {
         match objects_of(me()).unwrap().as_slice() {
             [object] if object.stats.is_some() => known += 1,
             [object] => {
-                assert!(matches!(object.kind, Kind::Unknown | Kind::Internal), "{object:?}");
+                assert!(matches!(object.kind, Kind::Unknown | Kind::Internal | Kind::Ring), "{object:?}");
                 unknown += 1;
             }
             objects => panic!("{objects:?}"),
@@ -222,6 +269,31 @@ pub(crate) fn nonsense_is_shown_and_never_a_fault() {
     // In order again, but for the lock itself, which nobody touches any more.
     file.write_all_at(&whole, 0).unwrap();
     assert_eq!(stats_of(Kind::Lock).holder, None);
+}
+
+/// However many objects there are, a few descriptors are enough to see them all; and fewer than that are an error, not less to see.
+pub(crate) fn few_descriptors_are_enough() {
+    const MANY: usize = 200;
+    let counters: Vec<_> = (0..MANY).map(|_| Counter::new(0).unwrap()).collect();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // The kernel limits their numbers: so that it is how many, all below the first free one are taken.
+    let all = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let end = 1 + all.max().unwrap_or(0_i32);
+    let gaps: Vec<_> =
+        std::iter::repeat_with(|| File::open("/dev/null").unwrap()).take_while(|file| file.as_raw_fd() < end).collect();
+    let limit = |free| setrlimit(Resource::RLIMIT_NOFILE, end.unsigned_abs() as u64 + free, hard).unwrap();
+    limit(5);
+    let (seen, whole) = (objects_of(me()), tree(me()));
+    let errors = [1, 2].map(|free| {
+        limit(free);
+        [objects_of(me()).map(drop), tree(me()).map(drop)].map(|looked| looked.unwrap_err().raw_os_error())
+    });
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert_eq!((seen.unwrap().len(), whole.unwrap().objects.len()), (MANY, MANY));
+    assert_eq!(errors, [[Some(Errno::EMFILE as i32); 2]; 2]);
+    drop((counters, gaps));
 }
 
 pub(crate) fn who_ends_or_is_stopped_holds_up_nobody() {
@@ -257,19 +329,49 @@ pub(crate) fn others_may_not_be_looked_at() {
         nix::sys::prctl::set_dumpable(false).unwrap();
         lock.acquire().unwrap();
     });
-    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let may_trace_all = capabilities() >> CAP_SYS_PTRACE & 1 == 1;
     let seen = tree(me()).unwrap();
     let is_readable = |pid| seen.processes.iter().find(|process| process.pid == pid).unwrap().is_readable;
-    assert_eq!((is_readable(me()), is_readable(pid(&hidden.child))), (true, is_root));
+    assert_eq!((is_readable(me()), is_readable(pid(&hidden.child))), (true, may_trace_all));
     let looked = objects_of(pid(&hidden.child)).map(drop).map_err(|error| error.kind());
-    assert_eq!(looked, if is_root { Ok(()) } else { Err(std::io::ErrorKind::PermissionDenied) });
+    assert_eq!(looked, if may_trace_all { Ok(()) } else { Err(PermissionDenied) });
     // The lock is seen at who may be looked at.
     assert_eq!(stats_of(Kind::Lock).holder.unwrap().thread, pid(&hidden.child));
-    if is_root {
-        let output = example().args(["--once", &me().to_string()]).uid(65_534).gid(65_534).output().unwrap();
-        let page = String::from_utf8(output.stdout).unwrap();
-        assert!(page.starts_with("3 processes, 0 objects") && page.matches(" unseen ").count() == 2, "{page}");
+    drop(seen);
+    if Uid::effective().is_root() {
+        nobody_sees_anything();
+    } else {
+        println!("  left out: what another user sees, who can be had by root only");
     }
+}
+
+/// This process, which is root's, and one child of it, as another user sees them.
+fn nobody_sees_anything() {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    if mounts.lines().any(|mount| mount.starts_with("proc /proc ") && mount.contains("hidepid=")) {
+        return println!("  left out: /proc does not show other users' processes");
+    }
+    // By its descriptor: that user may be forbidden to come to where it lies.
+    let program = File::open(example().get_program()).unwrap();
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    match command.args(["--once", &me().to_string()]).uid(NOBODY).gid(NOBODY).output() {
+        Ok(output) => {
+            let page = String::from_utf8(output.stdout).unwrap();
+            assert!(page.starts_with("3 processes, 0 objects") && page.matches(" unseen ").count() == 2, "{page}");
+        }
+        // A user that this namespace does not have, or whom nobody lets run the file.
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied) => {
+            println!("  left out: nobody can become user {NOBODY} here: {error}");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Those in effect, as bits.
+fn capabilities() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(bits.trim(), 16).unwrap()
 }
 
 fn example() -> Command {

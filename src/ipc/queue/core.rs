@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::GetError;
 use super::error::Why;
 use super::lease::Held;
-use crate::ipc::LockError;
 use crate::ipc::member::{AN_INSTANT, Member, Seats};
 use crate::ipc::parcel::{EncodeError, attach, claim};
+use crate::ipc::{LockError, Stats};
 use crate::primitive::{AtomicU64, Life, Refused};
 use crate::shm::queue::{Caller, Failed, Queue as Words, Taken, Way};
 use crate::shm::ring::{Bytes, Raw};
@@ -138,6 +138,10 @@ impl Core {
     /// The words, to look at.
     pub(super) fn words(&self) -> &Words {
         self.member.peek()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats::here(self.member.peek())
     }
 
     pub(super) fn counter(&self) -> &OwnedFd {

@@ -20,8 +20,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::core::{Core, Wait};
 use self::error::Why;
-use super::LockError;
 use super::parcel::{EncodeError, decode, encode_onto};
+use super::{LockError, Stats};
 use crate::queue::task::Report;
 use crate::shm::Type;
 use crate::shm::queue::Way;
@@ -267,6 +267,17 @@ impl<T> Drop for Unread<'_, T> {
     }
 }
 
+impl<T> Queue<T> {
+    /// How much is in it, who has what, who waits, how often somebody dead was seen to: for people who look.
+    ///
+    /// # Blocking
+    ///
+    /// Never.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+}
+
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Self::over(self.core.clone())
@@ -313,7 +324,7 @@ impl<T> fmt::Debug for Queue<T> {
             .field("capacity", &self.capacity())
             .field("bytes", &counts.bytes)
             .field("is_shut_down", &words.closed().is_some())
-            .field("unfinished_by_pid", &words.takers().collect::<std::collections::BTreeMap<_, _>>())
+            .field("unfinished_by_pid", &self.stats().users_by_pid())
             .field("getting", &getting)
             .field("putting", &putting)
             .field("joining", &joining)

@@ -76,6 +76,8 @@ mod tests;
 mod waiting;
 
 pub(crate) use taking::{Taken, Way};
+#[cfg(not(crewkit_loom))]
+pub(crate) use tasks::unfinished_in;
 
 use super::ring::{Bytes, Corrupt, Index, footprint};
 use super::{Bell, Held, Roster};
@@ -235,6 +237,12 @@ impl Queue {
     /// The two mutexes, putting's first.
     pub(super) fn mutexes(&self) -> [&crate::primitive::Robust; 2] {
         [&self.putting.0.mutex, &self.taking.0.mutex]
+    }
+
+    /// What can be seen of the mutexes, putting's first.
+    #[cfg(not(crewkit_loom))]
+    pub(crate) fn traces(&self) -> [super::held::Traces<'_>; 2] {
+        [self.putting.0.traces(), self.taking.0.traces()]
     }
 
     /// How many records there may be, and bytes. Before anybody else has the object.

@@ -12,7 +12,7 @@ use crate::sys::clock::Deadline;
 use std::sync::atomic::Ordering;
 
 /// What was taken there, and not reported done. A hostile number is nothing.
-pub(super) fn unfinished_in(seat: &Seat) -> u64 {
+pub(crate) fn unfinished_in(seat: &Seat) -> u64 {
     // Whoever sees that an item is done sees what was put before that: what it has led to.
     let done = seat.more.load(Ordering::Acquire);
     u64::try_from(seat.word.load(Ordering::Relaxed).wrapping_sub(done).cast_signed()).unwrap_or(0)
@@ -83,13 +83,6 @@ impl Queue {
     /// How many records were put and are not done.
     pub(crate) fn unfinished(&self, bytes: &impl Bytes, deadline: Deadline) -> Result<u64, Failed> {
         Ok(self.enter(bytes, deadline)?.unfinished()?)
-    }
-
-    /// What processes have taken and not reported done, at about one moment: for each its number, and how much.
-    #[cfg(not(crewkit_loom))]
-    pub(crate) fn takers(&self) -> impl Iterator<Item = (u32, u64)> {
-        let taken = |seat: &Seat| Some((seat.owner()?.pid(), unfinished_in(seat)));
-        self.roster.seats().iter().filter_map(taken).filter(|&(_, count)| count > 0)
     }
 
     /// Waits until everything is done; whether it was.

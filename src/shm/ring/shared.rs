@@ -7,14 +7,14 @@ use super::{Raw, Side, Words};
 use crate::primitive::{fence_all_processes, is_fenced_by_others};
 use crate::shm::{Object, Plain, Type};
 
-/// Tells rings from other objects.
-const KIND: u32 = 16;
-
 /// The memory of a ring, which one side made and both have mapped.
 #[derive(Debug)]
-pub(crate) struct Ring(Object<Plain<KIND, Words>>);
+pub(crate) struct Ring(Object<Plain<{ Ring::KIND }, Words>>);
 
 impl Ring {
+    /// Tells rings from other objects.
+    pub(crate) const KIND: u32 = 16;
+
     /// Makes a ring of `length` bytes, a power of two. Too little memory is an error now, not a signal later. So is a
     /// kernel, or a sandbox, that does not fence: [`io::ErrorKind::Unsupported`].
     pub(crate) fn create(length: u32) -> io::Result<Self> {
@@ -27,7 +27,7 @@ impl Ring {
         Self::checked(Object::open(Type::NONE, fd)?)
     }
 
-    fn checked(object: Object<Plain<KIND, Words>>) -> io::Result<Self> {
+    fn checked(object: Object<Plain<{ Ring::KIND }, Words>>) -> io::Result<Self> {
         if !(is_fenced_by_others() && fence_all_processes()) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
