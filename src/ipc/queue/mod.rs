@@ -61,6 +61,10 @@ pub use readiness::Readiness;
 /// any number put. An item is serialised by `put`: handles and descriptors cannot be in one, and it is no longer than the
 /// queue's memory.
 ///
+/// Who gets counts once for each handle that came in a message, and is forgotten when its clones are dropped and all that was
+/// got by it is [reported done](Self::task_done), or with its process. A process that receives the queue again and again,
+/// and never reports what it got, uses up the 1,023.
+///
 /// **When a process dies**, killed at any instruction: the item that it was putting is there whole or not at all; the one that
 /// it was getting is still there or was taken; what it had on a [`Lease`] is handed out again; what it had got and not reported
 /// done counts as done, so that nobody joins for ever; and others go on at once. A process that is *stopped* in the middle

@@ -16,7 +16,8 @@ use crate::sys::epoll::Edges;
 /// Each call of [`as_fd`](AsFd::as_fd) looks at the queue: where that is ready it lends a descriptor that is readable, and
 /// otherwise one that becomes readable with the next item. So whoever waits by other means than `wait` asks for the descriptor
 /// anew before each wait. If a producer is killed between putting an item and telling of it, `wait` sees the item within
-/// 50 ms all the same; other means see it with the next one.
+/// 50 ms all the same; other means see it with the next one. An item that a dead process had on a lease is not seen by
+/// waiting here, until somebody tries to get one.
 pub struct Readiness {
     queue: Core,
     /// What becomes readable by a change of the counter, which itself is readable always. Without it, for want of
