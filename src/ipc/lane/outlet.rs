@@ -64,7 +64,7 @@ impl Outlet {
 
     /// Sends as much of a message as there is room for; `true` when all of it was sent. After `false`,
     /// [`wait`](Self::wait) and call again with the same message, or [`abandon`](Self::abandon) it. `lent` says that
-    /// others use the socket too: then it stays with that.
+    /// others use the socket too: then no ring is offered.
     ///
     /// Errors are those of [`Sender::try_send`]; `InvalidData` for a receiver that has damaged the ring.
     #[inline]
