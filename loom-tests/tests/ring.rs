@@ -3,6 +3,7 @@
 //! ordered.
 #![cfg(crewkit_loom)]
 
+mod plain;
 #[path = "../../src/shm/ring/mod.rs"]
 mod ring;
 
@@ -21,58 +22,18 @@ mod primitive {
 }
 
 use crewkit::model::{Arc, thread};
-use crewkit_loom_tests::mortal::{Memory, dies_before};
+use crewkit_loom_tests::mortal::dies_before;
 use crewkit_loom_tests::{explore, prepare};
 use loom::sync::{Condvar, Mutex};
-use ring::{Alarm, Bytes, Consumer, Producer, Put, Side, Words};
+use plain::Plain;
+use ring::{Alarm, Consumer, Producer, Put, Side, Words};
 use std::sync::PoisonError;
-
-/// Four records of a word each.
-const LENGTH: u32 = 64;
 
 struct Model {
     words: Words,
     bytes: Plain,
     to_consumer: Doorbell,
     to_producer: Doorbell,
-}
-
-struct Plain(Vec<Memory>);
-
-// SAFETY: loom reports every access that is not ordered with the others.
-#[expect(unsafe_code, reason = "shares cells, for loom to report their races")]
-unsafe impl Sync for Model {}
-
-impl Plain {
-    fn word(&self, position: u32) -> &Memory {
-        &self.0[(position % LENGTH / 8) as usize]
-    }
-}
-
-impl Bytes for Plain {
-    fn length(&self) -> u32 {
-        LENGTH
-    }
-
-    fn write(&self, position: u32, bytes: &[u8]) {
-        for (at, word) in (position..).step_by(8).zip(bytes.chunks(8)) {
-            self.write_word(at, u64::from_ne_bytes(word.try_into().unwrap()));
-        }
-    }
-
-    fn write_word(&self, position: u32, word: u64) {
-        self.word(position).write(word);
-    }
-
-    fn read_word(&self, position: u32) -> u64 {
-        self.word(position).read()
-    }
-
-    fn read(&self, position: u32, length: usize, onto: &mut Vec<u8>) {
-        for at in (position..).step_by(8).take(length / 8) {
-            onto.extend(self.read_word(at).to_ne_bytes());
-        }
-    }
 }
 
 /// What a side sleeps at: a socket, which tells of a ring and of the other side's death, or a futex.
@@ -101,7 +62,7 @@ impl Model {
     /// An empty ring, `used` words after its beginning.
     fn new(used: u32) -> Arc<Self> {
         prepare(|| {
-            let bytes = Plain((0..LENGTH / 8).map(|_| Memory::default()).collect());
+            let bytes = Plain::new();
             let (to_consumer, to_producer) = Default::default();
             let model = Self { words: Words::default(), bytes, to_consumer, to_producer };
             model.words.attach(Side::Producer, true);

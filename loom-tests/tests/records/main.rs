@@ -16,6 +16,8 @@ mod ring;
 mod roster;
 
 mod model;
+#[path = "../plain/mod.rs"]
+mod plain;
 
 mod primitive {
     pub(crate) use crewkit_loom_tests::mortal::{

@@ -1,56 +1,15 @@
 //! A queue of four records, three processes that sit at it, and what is left of it when one has died.
 
+use crate::plain::{LENGTH, Plain};
 use crate::queue::{Caller, Failed, Queue, Taken, Way};
-use crate::ring::Bytes;
 use crate::sys::clock::Deadline;
 use crewkit::model::{Arc, thread};
-use crewkit_loom_tests::mortal::{Life, Memory, bury_me, dies_before, i_am};
+use crewkit_loom_tests::mortal::{Life, bury_me, dies_before, i_am};
 use crewkit_loom_tests::prepare;
-
-/// Four records of a word each.
-const LENGTH: u32 = 64;
 
 pub(crate) struct Model {
     pub(crate) queue: Queue,
     pub(crate) bytes: Plain,
-}
-
-pub(crate) struct Plain(Vec<Memory>);
-
-// SAFETY: loom reports every access that is not ordered with the others.
-#[expect(unsafe_code, reason = "shares cells, for loom to report their races")]
-unsafe impl Sync for Model {}
-
-impl Plain {
-    fn word(&self, position: u32) -> &Memory {
-        &self.0[(position % LENGTH / 8) as usize]
-    }
-}
-
-impl Bytes for Plain {
-    fn length(&self) -> u32 {
-        LENGTH
-    }
-
-    fn write(&self, position: u32, bytes: &[u8]) {
-        for (at, word) in (position..).step_by(8).zip(bytes.chunks(8)) {
-            self.write_word(at, u64::from_ne_bytes(word.try_into().unwrap()));
-        }
-    }
-
-    fn write_word(&self, position: u32, word: u64) {
-        self.word(position).write(word);
-    }
-
-    fn read_word(&self, position: u32) -> u64 {
-        self.word(position).read()
-    }
-
-    fn read(&self, position: u32, length: usize, onto: &mut Vec<u8>) {
-        for at in (position..).step_by(8).take(length / 8) {
-            onto.extend(self.read_word(at).to_ne_bytes());
-        }
-    }
 }
 
 pub(crate) fn caller(number: usize) -> Caller {
@@ -59,7 +18,7 @@ pub(crate) fn caller(number: usize) -> Caller {
 
 /// Holds the numbers `there`, and no more than `most`; processes 1, 2 and 3 sit in the seats of these numbers.
 pub(crate) fn model(most: u64, there: &[u64]) -> Arc<Model> {
-    let bytes = Plain((0..LENGTH / 8).map(|_| Memory::default()).collect());
+    let bytes = Plain::new();
     prepare(|| {
         let model = Model { queue: Queue::new(), bytes };
         model.queue.begin(most, LENGTH);
