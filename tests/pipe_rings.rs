@@ -309,6 +309,27 @@ fn an_end_moves_with_its_rings_in_the_middle_of_a_stream() {
 }
 
 #[test]
+fn what_was_lent_of_an_end_that_has_moved_is_readable_whatever_the_new_owner_has() {
+    let (carrier, harbour) = ringed::<Connection<u8, u8>, ()>();
+    let (near, far) = ringed::<u8, u8>();
+    let lent = far.as_fd();
+    assert!(wait(&[&lent], BRIEFLY).unwrap().is_empty());
+    carrier.send(&far).unwrap();
+    let new = harbour.recv().unwrap();
+    for number in 0..3 {
+        assert_eq!(wait(&[&lent, &far], Duration::ZERO).unwrap(), [0, 1], "it says why");
+        assert!(matches!(far.try_recv(), Err(RecvError::Moved)));
+        let lent = new.as_fd();
+        assert!(wait(&[&lent], BRIEFLY).unwrap().is_empty());
+        near.send(&number).unwrap();
+        assert_eq!(wait(&[&lent], SOON).unwrap(), [0]);
+        assert_eq!(new.recv().unwrap(), number);
+    }
+    drop(new);
+    assert!(near.recv_timeout(SOON).unwrap_err().is_closed());
+}
+
+#[test]
 fn the_end_comes_after_what_is_in_the_ring() {
     let (near, far) = ringed::<u8, u8>();
     for number in 0..10 {

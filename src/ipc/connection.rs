@@ -274,6 +274,10 @@ impl<S, R> From<OwnedFd> for Connection<S, R> {
 /// and kept (`WrongKind`, `BufferTooShort`).
 ///
 /// An end whose descriptor was asked for by others than `wait` before that keeps to its socket for good, which is slower.
+///
+/// Take the descriptor out of your event loop before you send the end away. What is watched of an end that has moved is
+/// readable, and receiving says [`RecvError::Moved`]. Where this process may open no more descriptors, an end that is no
+/// longer the socket gives one that is readable at any time, and that epoll refuses (`EPERM`).
 impl<S, R> AsFd for Connection<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.incoming.lend()

@@ -168,9 +168,13 @@ impl<R> Incoming<R> {
         if self.endpoint.sign().is_none() && self.lane.borrow_mut().stay_with_socket() {
             return self.endpoint.lend();
         }
-        let sign = self.endpoint.make_sign().map_or(fd, AsFd::as_fd);
-        self.news(fd);
-        sign
+        match self.endpoint.make_sign() {
+            Some(sign) => {
+                self.news(fd);
+                sign.as_fd()
+            }
+            None => self.endpoint.lend_always_ready(|| self.lane.borrow().memory()),
+        }
     }
 
     /// Whether there is something to receive. If there is not, the descriptors that were lent will tell.

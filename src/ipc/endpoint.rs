@@ -41,6 +41,8 @@ pub(super) struct Endpoint {
     is_lent: AtomicBool,
     /// What is lent instead where a ring is received from.
     sign: OnceLock<Sign>,
+    /// And what is lent where that cannot be made.
+    always_ready: OnceLock<Arc<OwnedFd>>,
     /// The receiver has seen the end, and the sender was not told yet.
     end_seen: AtomicBool,
 }
@@ -58,7 +60,8 @@ impl Endpoint {
     pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
         let owner = AtomicU32::new(generation::current());
         let (state, is_lent, end_seen) = (AtomicU8::new(OWN), AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { fd, state, owner, other: OnceLock::new(), is_lent, sign: OnceLock::new(), end_seen })
+        let (sign, always_ready) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { fd, state, owner, other: OnceLock::new(), is_lent, sign, always_ready, end_seen })
     }
 
     /// Says that these are the two ends of one connection.
@@ -106,7 +109,19 @@ impl Endpoint {
         self.sign.get()
     }
 
-    /// The same, if there is one.
+    /// What is lent where there is no descriptor left for a sign: memory, which is readable at any time for poll(2), and
+    /// which epoll refuses. Whoever waits looks in vain, or is told; it does not wait for ever.
+    #[cold]
+    pub(super) fn lend_always_ready(&self, memory: impl FnOnce() -> Option<Arc<OwnedFd>>) -> BorrowedFd<'_> {
+        if self.always_ready.get().is_none()
+            && let Some(memory) = memory()
+        {
+            let _first_time = self.always_ready.set(memory);
+        }
+        self.always_ready.get().map_or(self.fd.as_fd(), AsFd::as_fd)
+    }
+
+    /// The sign, if there is one.
     #[inline]
     pub(super) fn sign(&self) -> Option<&Sign> {
         self.sign.get()
@@ -190,9 +205,12 @@ struct Transit {
 
 impl Moving for Transit {
     fn spend(mut self: Box<Self>) {
-        if let Some(dead) = self.dead.take() {
-            self.endpoint.spend(MOVED, &dead);
+        let Some(dead) = self.dead.take() else { return };
+        // Not where a fork made the copy that is spent: there the sign is the forking process's too.
+        if let Some(sign) = self.endpoint.sign() {
+            sign.leave(self.endpoint.fd.as_fd());
         }
+        self.endpoint.spend(MOVED, &dead);
     }
 
     fn sever(mut self: Box<Self>) {

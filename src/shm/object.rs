@@ -28,6 +28,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Held, Segment, Twofold};
@@ -240,6 +241,11 @@ impl<T: Layout> Object<T> {
     pub(crate) fn name(&self) -> [u64; 2] {
         let word = |index: usize| self.segment.words()[index].load(Ordering::Relaxed);
         [word(Header::WORDS - 2), word(Header::WORDS - 1)]
+    }
+
+    /// Its descriptor, for somebody who keeps it longer than the object.
+    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
+        self.segment.descriptor()
     }
 
     /// How long it is.

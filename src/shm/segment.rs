@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::sys::memory::{self, Mapping};
@@ -14,7 +15,8 @@ use crate::sys::memory::{self, Mapping};
 #[derive(Debug)]
 pub(crate) struct Segment {
     mapping: Mapping,
-    fd: OwnedFd,
+    /// Shared, so that it can outlive the segment.
+    fd: Arc<OwnedFd>,
 }
 
 impl Segment {
@@ -26,13 +28,18 @@ impl Segment {
     /// Maps a segment that another process made. Anything but a segment of `bytes` bytes, sealed, is
     /// [`io::ErrorKind::InvalidData`] (or the kernel's own error, where the descriptor is no memory at all).
     pub(crate) fn from_fd(fd: OwnedFd, bytes: usize) -> io::Result<Self> {
-        Ok(Self { mapping: Mapping::new(fd.as_fd(), bytes)?, fd })
+        Ok(Self { mapping: Mapping::new(fd.as_fd(), bytes)?, fd: Arc::new(fd) })
     }
 
     /// Maps a segment of whatever length it says it has; anything but a sealed one is an error as above.
     pub(crate) fn from_any_fd(fd: OwnedFd) -> io::Result<Self> {
         let bytes = memory::sealed_length(fd.as_fd())?;
         Self::from_fd(fd, bytes)
+    }
+
+    /// Its descriptor, for somebody who keeps it longer than the segment.
+    pub(super) fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.fd)
     }
 
     /// Leaves the memory mapped when this is dropped, for somebody who still points into it.

@@ -191,6 +191,13 @@ impl Sign {
         Ok(Self { both, light, is_lit: AtomicBool::new(false) })
     }
 
+    /// Watches `fd` no more, whoever else has it, and stays lit.
+    pub(crate) fn leave(&self, fd: BorrowedFd<'_>) {
+        // A process that was forked from this one may have done so.
+        let _or_before = self.both.delete(fd);
+        self.show(true);
+    }
+
     /// Lights it or puts it out. One thread at a time.
     pub(crate) fn show(&self, lit: bool) {
         if self.is_lit.swap(lit, Ordering::Relaxed) != lit {

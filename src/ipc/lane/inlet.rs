@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use super::Track;
 use super::intake::Intake;
@@ -54,6 +55,11 @@ impl Inlet {
             Lane::Socket(offered) => offered.as_ref().map(|track| (track, false)),
             Lane::Ring(intake) => Some((intake.track(), true)),
         }
+    }
+
+    /// The memory of the ring, if there is one.
+    pub(in crate::ipc) fn memory(&self) -> Option<Arc<OwnedFd>> {
+        self.track().map(|(track, _)| track.ring.descriptor())
     }
 
     pub(in crate::ipc) fn set_limit(&mut self, limit: u64) {

@@ -26,6 +26,7 @@ use std::time::Duration;
 use super::wire::Control;
 use crate::shm::ring::{Alarm, Bytes, Ring, Side};
 use crate::sys::clock::Deadline;
+use crate::sys::poll::{Readiness, wait};
 use crate::sys::socket::{recv_record, send_record, seqpacket_pair};
 
 /// A ring's bytes. Larger ones are no faster, smaller ones let the two sides get in each other's way.
@@ -60,6 +61,12 @@ impl Track {
             RING => Ok(Self { ring, bell }),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the ring is not as long as those of connections")),
         }
+    }
+
+    /// Whether the receiver, to whom its end of the bell was sent, has closed that.
+    fn was_refused(&self) -> bool {
+        let state = wait(self.bell.as_fd(), Readiness::default(), Deadline::after(Duration::ZERO));
+        state.is_ok_and(|state| state.hung_up)
     }
 
     /// What another process needs to go on.

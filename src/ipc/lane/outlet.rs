@@ -26,11 +26,11 @@ enum Lane {
     /// A ring was made. The receiver was told, or what it gets is still here.
     Offered(Track, Option<OwnedFd>),
     Ring(Box<Outflow>),
-    /// There is no memory for a ring.
+    /// There is no memory for a ring, or the receiver wants none.
     SocketForGood,
 }
 
-/// A ring is worth its making after so many messages,
+/// A ring is worth its making after so many messages, and a look at what became of an offer after as many more each time,
 const MESSAGES: u32 = 32;
 /// or after so many bytes.
 const BYTES: u64 = 256 << 10;
@@ -122,6 +122,10 @@ impl Outlet {
             Lane::Offered(track, None) if track.ring.words().take_up() && told(Control::Switch, &[]) => {
                 Lane::Ring(Box::new(Outflow::new(track)))
             }
+            // The receiver has let go of the ring, or its process has: it will not agree to it any more.
+            Lane::Offered(track, None) if self.sent.0.is_multiple_of(MESSAGES) && track.was_refused() => {
+                Lane::SocketForGood
+            }
             as_it_was => as_it_was,
         };
         if let Lane::Offered(track, bell) = &mut self.lane {
@@ -149,6 +153,45 @@ impl Outlet {
         match &mut self.lane {
             Lane::Ring(flow) => flow.wait(fd, deadline),
             _ => wait(fd, Readiness::WRITE, deadline).map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Inlet;
+    use super::*;
+    use crate::sys::socket::seqpacket_pair;
+
+    fn talk(outlet: &mut Outlet, inlet: &mut Inlet, ends: (&OwnedFd, &OwnedFd), lent: bool, messages: u32) {
+        for _ in 0..messages {
+            assert!(outlet.try_send(ends.0.as_fd(), false, Kind::Bytes, b"short", &[]).unwrap());
+            assert!(inlet.advance(ends.1.as_fd(), lent).unwrap().is_some());
+            let bytes = inlet.take().bytes;
+            inlet.recycle(bytes);
+        }
+    }
+
+    #[test]
+    fn a_ring_that_the_receiver_refuses_is_given_up_and_one_that_it_has_not_seen_yet_is_not() {
+        // It is told that its socket is in others' hands before the offer comes, or after it.
+        for lent_before in [true, false] {
+            let (near, far) = seqpacket_pair().unwrap();
+            let (mut outlet, mut inlet) = (Outlet::new(1 << 20), Inlet::new(1 << 20));
+            talk(&mut outlet, &mut inlet, (&near, &far), false, MESSAGES);
+            for _ in 0..3 * MESSAGES {
+                assert!(outlet.try_send(near.as_fd(), false, Kind::Bytes, b"unread", &[]).unwrap());
+            }
+            assert!(matches!(outlet.lane, Lane::Offered(_, None)), "{:?}", outlet.lane);
+            for _ in 0..3 * MESSAGES {
+                assert!(inlet.advance(far.as_fd(), lent_before).unwrap().is_some());
+                let bytes = inlet.take().bytes;
+                inlet.recycle(bytes);
+            }
+            assert!(inlet.stay_with_socket());
+            talk(&mut outlet, &mut inlet, (&near, &far), true, MESSAGES + 1);
+            assert!(matches!(outlet.lane, Lane::SocketForGood), "{:?}", outlet.lane);
+            talk(&mut outlet, &mut inlet, (&near, &far), true, 10);
         }
     }
 }

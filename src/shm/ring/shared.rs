@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use super::{Raw, Side, Words};
 use crate::primitive::{fence_all_processes, is_fenced_by_others};
@@ -38,6 +39,11 @@ impl Ring {
             true => Ok(Self(object)),
             false => Err(io::Error::new(io::ErrorKind::InvalidData, "the ring has a length that none has")),
         }
+    }
+
+    /// Its memory, as a descriptor that may outlive it.
+    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
+        self.0.descriptor()
     }
 
     /// Its words.
