@@ -120,7 +120,7 @@ fn a_killed_process_is_reported_as_killed() {
         assert_eq!(process.exit(), None);
         process.kill().unwrap();
         let (result, exit) = outcome(process);
-        assert!(matches!(result, Err(ProcessError::Killed { signal: 9, core: false })), "{result:?}");
+        assert!(matches!(result, Err(ProcessError::Killed { signal: 9, core: false, oom: false })), "{result:?}");
         assert_eq!(exit, Some(Exit::Signal { signal: 9, core: false }));
     }
 }

@@ -60,7 +60,7 @@ fn take_over(role: &OsStr) -> ! {
             });
             server::run(socket, pulse, threads)
         }
-        Role::Child => child::run(socket, None, |_life| {
+        Role::Child => child::run(socket, None, None, |_life| {
             match threads? {
                 1 => {}
                 threads => {

@@ -1,33 +1,14 @@
 //! [`Builder`]: how a process is to be started, and what it is to be.
-//!
-//! # Safety
-//!
-//! `fork_unchecked` hands its obligation to its caller; `fork` counts the threads first.
-#![expect(unsafe_code, reason = "forking")]
+
+mod starting;
 
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::current::current;
-use super::error::{ForkError, SpawnError};
-use super::function::{self, Function, Outcome};
-use super::handle::Process;
-use super::owner::Owner;
-use super::protocol::{self, Bytes, Limits, Spec, Start};
-use super::start::{Orders, Starting};
-use super::stdio::{Stdio, Stream};
-use super::{boot, child, fork, start};
-use crate::ipc::parcel::{self, Parcel};
-use crate::sys::attributes;
-use crate::sys::clock::Deadline;
-use crate::sys::generation;
+use super::function::Function;
+use super::protocol::Limits;
+use super::stdio::Stdio;
 
 /// How a new process comes to be (Python's start methods).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,9 +53,14 @@ pub struct Builder {
     directory: Option<PathBuf>,
     stdio: [Stdio; 3],
     nice: Option<i32>,
+    affinity: Option<Vec<usize>>,
+    user: Option<u32>,
+    group: Option<u32>,
     limits: Limits,
     kill_on_drop: bool,
     own_group: bool,
+    /// The function, if it is one of the executable's.
+    preload: Option<Option<Function>>,
     start_timeout: Duration,
 }
 
@@ -102,9 +88,13 @@ impl Builder {
             directory: None,
             stdio: [Stdio::null(), Stdio::inherit(), Stdio::inherit()],
             nice: None,
+            affinity: None,
+            user: None,
+            group: None,
             limits: Limits::default(),
             kill_on_drop: false,
             own_group: false,
+            preload: None,
             start_timeout: Duration::from_secs(30),
         }
     }
@@ -178,6 +168,29 @@ impl Builder {
         self
     }
 
+    /// The processors that the process may run on, by number (`taskset`, Python's `os.sched_setaffinity`). The default is
+    /// those of the thread that starts it. With none of them allowed, or none given, the start fails:
+    /// [`SpawnError::Setup`](super::SpawnError::Setup).
+    pub fn affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
+        self.affinity = Some(processors.into_iter().collect());
+        self
+    }
+
+    /// The user that the process runs as, by number; its supplementary groups are given up. Without the privilege that
+    /// this needs the start fails: [`SpawnError::Setup`](super::SpawnError::Setup). It is done last, when all else is set up.
+    /// Other processes of that user may look into this one's memory: with [`StartMethod::Fork`], also into what it has
+    /// copied of the forking process's.
+    pub fn uid(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// The group that the process runs as, by number. As [`uid`](Self::uid).
+    pub fn gid(mut self, group: u32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
     /// A limit for the address space, in bytes (RLIMIT_AS). An allocation beyond it fails, which in Rust code mostly
     /// means an abort: [`ProcessError::Killed`](super::ProcessError::Killed) with SIGABRT.
     pub fn limit_memory(mut self, bytes: u64) -> Self {
@@ -205,190 +218,49 @@ impl Builder {
     }
 
     /// How long a start may take, from the call to the moment at which the process runs the function. The default is
-    /// 30 s, long enough for a busy machine. What takes longer is killed: [`SpawnError::TimedOut`].
+    /// 30 s, long enough for a busy machine. What takes longer is killed: [`SpawnError::TimedOut`](super::SpawnError::TimedOut).
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self
     }
 
     /// Whether the process leads a process group of its own, which ends when the process does: a terminal's Ctrl-C does
-    /// not reach it, and its own children end with it (unless they leave the group).
-    pub(crate) fn own_group(mut self, own: bool) -> Self {
+    /// not reach it, and whatever it starts by other means than this crate ends with it, too, unless that leaves the group.
+    /// The default is that it belongs to this process's group.
+    pub fn own_group(mut self, own: bool) -> Self {
         self.own_group = own;
         self
     }
 
-    /// Runs `f(args)` in a new process; see [`Process::spawn`].
+    /// A function that is called before all else, once in a fork server of its own: what it leaves in statics is there in
+    /// each process that is started with the same `preload`, and its memory is shared with them until somebody writes to
+    /// it (Python's `set_forkserver_preload`). For tables that take long to make, or much memory. With the other start
+    /// methods it is called in the new process, before the function.
     ///
-    /// # Errors
+    /// It runs with the environment and directory that this process has at the first such start, without standard input
+    /// and output, with all signals blocked. What it makes of chance, each process has alike. If it leaves threads behind,
+    /// each such start is refused: [`ForkError::Multithreaded`](super::ForkError::Multithreaded); and if it panics:
+    /// [`SpawnError::Preload`](super::SpawnError::Preload).
     ///
-    /// See [`SpawnError`].
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use crewkit::process::Builder;
     ///
-    /// # Blocking
+    /// static SQUARES: OnceLock<Vec<u64>> = OnceLock::new();
     ///
-    /// Until the process runs the function, at most for [`start_timeout`](Self::start_timeout).
-    pub fn spawn<F, A, R>(&self, f: F, args: A) -> Result<Process<R>, SpawnError>
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     crewkit::init();
+    ///     let builder = Builder::new().preload(|| drop(SQUARES.set((0..1000).map(|n| n * n).collect())));
+    ///     let process = builder.spawn(|n: usize| SQUARES.get().unwrap()[n], 30)?;
+    ///     assert_eq!(process.join()?, 900);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn preload<F>(mut self, f: F) -> Self
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        F: Fn() + Copy + Send + Sync + 'static,
     {
-        let deadline = Deadline::after(self.start_timeout);
-        if self.method != StartMethod::Fork && !boot::is_initialized() {
-            return Err(SpawnError::NotInitialized);
-        }
-        let argument = parcel::encode(&args).map_err(|error| SpawnError::BadArgument(error.to_string()))?;
-        let owner = Owner::of_this_process()?;
-        owner.reap_orphans();
-        if self.method == StartMethod::Fork {
-            return self.fork_for(deadline, f, argument);
-        }
-        let function = Function::of(f)?;
-        let Plan { spec, directory, streams } = self.plan()?;
-        let name = spec.name.clone();
-        let start = protocol::encode(&Start { spec, function })?;
-        let orders = Orders { start, directory, streams, argument };
-        let starting = match self.method {
-            StartMethod::ForkServer => Starting::by_server(owner, name, self.own_group, orders)?,
-            StartMethod::Spawn | StartMethod::Fork => Starting::by_exec(owner, name, self.own_group, orders)?,
-        };
-        starting.killed_on_drop(self.kill_on_drop).wait(deadline)
+        self.preload = Some(Function::of(move |()| f()).ok());
+        self
     }
-
-    fn fork_for<F, A, R>(&self, deadline: Deadline, f: F, mut argument: Parcel) -> Result<Process<R>, SpawnError>
-    where
-        F: Fn(A) -> R,
-        A: DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        fork::check_threads()?;
-        let (bytes, fds) = (std::mem::take(&mut argument.bytes), std::mem::take(&mut argument.fds));
-        let call = move || function::call_here_with(f, &bytes, fds);
-        // SAFETY: there is one thread, counted above.
-        let process = unsafe { self.fork_by(deadline, || argument.sever(), call) }?;
-        argument.commit();
-        Ok(process)
-    }
-
-    /// Forks this process, with these settings; see [`Process::fork`]. The start method is not asked.
-    ///
-    /// # Errors
-    ///
-    /// [`ForkError::Multithreaded`] unless this process has one thread; what the kernel says otherwise.
-    ///
-    /// # Blocking
-    ///
-    /// As [`spawn`](Self::spawn).
-    pub fn fork<R>(&self, f: impl FnOnce() -> R) -> Result<Process<R>, ForkError>
-    where
-        R: Serialize + DeserializeOwned,
-    {
-        fork::check_threads()?;
-        // SAFETY: there is one thread, counted above.
-        unsafe { self.fork_unchecked(f) }
-    }
-
-    /// [`fork`](Self::fork) of a process that may have more than one thread.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says.
-    ///
-    /// # Safety
-    ///
-    /// See [`Process::fork_unchecked`].
-    pub unsafe fn fork_unchecked<R>(&self, f: impl FnOnce() -> R) -> Result<Process<R>, ForkError>
-    where
-        R: Serialize + DeserializeOwned,
-    {
-        let deadline = Deadline::after(self.start_timeout);
-        // SAFETY: the caller's promise.
-        unsafe { self.fork_by(deadline, || (), || function::call_here(f)) }.map_err(|error| match error {
-            SpawnError::Fork(error) => error,
-            SpawnError::Io(error) | SpawnError::Setup(error) => ForkError::Io(error),
-            error => ForkError::Io(io::Error::other(error)),
-        })
-    }
-
-    /// The child first gives up, by `sever`, what it inherited and is not to have.
-    ///
-    /// # Safety
-    ///
-    /// The process has one thread, or `sever` and `call` need no lock that another may hold.
-    unsafe fn fork_by<R>(
-        &self,
-        deadline: Deadline,
-        sever: impl FnOnce(),
-        call: impl FnOnce() -> Outcome,
-    ) -> Result<Process<R>, SpawnError> {
-        let owner = Owner::of_this_process()?;
-        owner.reap_orphans();
-        let Plan { spec, directory, streams } = self.plan()?;
-        let name = spec.name.clone();
-        let (life, child_end) = start::Life::pair()?;
-        let body = move || {
-            let arm = || {
-                attributes::arm_life_line(owner.pulse())?;
-                child::become_spec(&spec, &directory, streams.iter(), None)?;
-                child::set_limits(&spec.limits)
-            };
-            generation::adopt_inherited();
-            // Before the limits are set: they forbid to replace descriptors with high numbers.
-            sever();
-            child::run_forked(child_end, arm, call)
-        };
-        // SAFETY: the caller's promise.
-        let pidfd = unsafe { fork::fork_unchecked(body) }?;
-        Starting::forked(name, life, pidfd, self.own_group).killed_on_drop(self.kill_on_drop).wait(deadline)
-    }
-
-    /// What the child is told to be.
-    fn plan(&self) -> io::Result<Plan> {
-        static COUNTER: AtomicUsize = AtomicUsize::new(1);
-        let name = self.name.clone();
-        let name = name.unwrap_or_else(|| format!("Process-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
-        let directory = attributes::open_directory(self.directory.as_deref().unwrap_or(Path::new(".")))?;
-        let mut streams = Vec::with_capacity(3);
-        let mut resolve = |number: u8, stdio: &Stdio| {
-            let (redirect, stream) = stdio.resolve(number);
-            streams.extend(stream);
-            redirect
-        };
-        let [stdin, stdout, stderr] = &self.stdio;
-        let stdio = [resolve(0, stdin), resolve(1, stdout), resolve(2, stderr)];
-        let spec = Spec {
-            name,
-            owner_name: current().name().to_owned(),
-            owner_pid: std::process::id(),
-            environment: self.packed_environment(),
-            umask: attributes::current_umask()?,
-            stdio,
-            own_group: self.own_group,
-            nice: self.nice,
-            limits: self.limits,
-        };
-        Ok(Plan { spec, directory, streams })
-    }
-
-    fn packed_environment(&self) -> Bytes {
-        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-        for change in &self.environment {
-            match change {
-                Change::Clear => variables.clear(),
-                Change::Remove(key) => variables.retain(|(name, _)| name != key),
-                Change::Set(key, value) => match variables.iter_mut().find(|(name, _)| name == key) {
-                    Some((_, present)) => present.clone_from(value),
-                    None => variables.push((key.clone(), value.clone())),
-                },
-            }
-        }
-        Bytes::pack(variables.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str())))
-    }
-}
-
-/// What a child is to be, and the descriptors that go with it.
-struct Plan {
-    spec: Spec,
-    directory: OwnedFd,
-    streams: Vec<Stream>,
 }

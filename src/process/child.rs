@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::current;
 use super::fork::{self, PANICKED};
 use super::function::{Function, Outcome};
-use super::protocol::{self, Bytes, Failure, Limits, Readiness, Redirect, Reply, Spec, Start};
+use super::protocol::{self, Bytes, Failure, Readiness, Redirect, Reply, Spec, Start};
 use crate::ipc::wire::{self, Message, WireError};
 use crate::panics;
 use crate::sys::attributes::{self, Limit};
@@ -62,11 +62,17 @@ impl Life {
 
 /// The life of a child that was forked by the fork server or executed. `arm` closes what was not handed over, arms the
 /// life line and sees to the signals; it is given the life socket. `environment` is this process's, where that is known.
-pub(super) fn run(life: OwnedFd, environment: Option<&Bytes>, arm: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> ! {
+/// `server` is the pid of the fork server, if that is whose child this is.
+pub(super) fn run(
+    life: OwnedFd,
+    environment: Option<&Bytes>,
+    server: Option<u32>,
+    arm: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> ! {
     fork::leave(move || {
         let armed = arm(life.as_fd());
         let mut life = Life::new(life);
-        match armed.map_err(NotReady::Failed).and_then(|()| prepare(&mut life, environment)) {
+        match armed.map_err(NotReady::Failed).and_then(|()| prepare(&mut life, environment, server)) {
             Ok((function, argument)) => call(&mut life, || function.call(&argument.bytes, argument.fds)),
             Err(NotReady::Abandoned) => FAILED,
             Err(NotReady::Failed(error)) => fail(&mut life, &error),
@@ -115,7 +121,7 @@ impl From<WireError> for NotReady {
 }
 
 /// Receives what to become and becomes it; receives the argument.
-fn prepare(life: &mut Life, environment: Option<&Bytes>) -> Result<(Function, Message), NotReady> {
+fn prepare(life: &mut Life, environment: Option<&Bytes>, server: Option<u32>) -> Result<(Function, Message), NotReady> {
     let message = life.receive()?;
     let (Start { spec, function }, _) = protocol::decode(&message.bytes).map_err(io::Error::other)?;
     function.check().map_err(io::Error::other)?;
@@ -123,12 +129,11 @@ fn prepare(life: &mut Life, environment: Option<&Bytes>) -> Result<(Function, Me
     let directory = fds.next().ok_or_else(|| io::Error::other("the directory did not come along"))?;
     become_spec(&spec, &directory, fds, environment)?;
     let argument = life.receive()?;
-    // Last, because a limit of descriptors or memory would concern the argument, too.
-    set_limits(&spec.limits)?;
+    give_up_privileges(&spec, server)?;
     Ok((function, argument))
 }
 
-/// Makes this process what `spec` says, but for its limits.
+/// Makes this process what `spec` says, but for its limits and user.
 pub(super) fn become_spec(
     spec: &Spec,
     directory: &OwnedFd,
@@ -161,18 +166,30 @@ pub(super) fn become_spec(
     if let Some(nice) = spec.nice {
         attributes::set_nice(nice)?;
     }
+    if let Some(processors) = &spec.affinity {
+        attributes::set_affinity(processors)?;
+    }
     current::become_child(spec);
     Ok(())
 }
 
-pub(super) fn set_limits(limits: &Limits) -> io::Result<()> {
+/// The rest of what `spec` says. Last, because a limit of descriptors or memory would concern the argument, too, and another
+/// user may not set all that this one may.
+pub(super) fn give_up_privileges(spec: &Spec, server: Option<u32>) -> io::Result<()> {
+    if let Some(function) = spec.preload {
+        function.call_plain().map_err(|why| io::Error::other(format!("the function to be called first {why}")))?;
+    }
+    let limits = &spec.limits;
     let all = [(Limit::Cpu, limits.cpu), (Limit::OpenFiles, limits.open_files), (Limit::Memory, limits.memory)];
     for (limit, value) in all {
         if let Some(value) = value {
             attributes::set_limit(limit, value)?;
         }
     }
-    Ok(())
+    match (spec.user, spec.group) {
+        (None, None) => Ok(()),
+        (user, group) => attributes::become_user(user, group, server),
+    }
 }
 
 fn say(life: &mut Life, readiness: &Readiness) -> io::Result<()> {

@@ -60,14 +60,17 @@ pub enum SpawnError {
     NotInExecutable,
     /// The argument cannot be sent: what serde said, a handle in it that was sent before, too many descriptors.
     BadArgument(String),
-    /// The process could not become what the builder asked for: the directory, a limit, the nice value; or it had
-    /// threads before `init`.
+    /// The process could not become what the builder asked for: the directory, a limit, the nice value, the processors, the
+    /// user; or it had threads before `init`, or the function to be called first failed in it.
     Setup(io::Error),
     /// The process died before it ran the function, in code that runs before [`init`](crate::init) for example.
     Died(Exit),
     /// The process did not run the function in time (see [`Builder::start_timeout`](super::Builder::start_timeout)),
     /// and was killed.
     TimedOut,
+    /// The function that was to be called first ([`Builder::preload`](super::Builder::preload)) did not return in the fork
+    /// server: what its panic said. Each start with it is refused so.
+    Preload(String),
     /// The fork server died while it was asked. The next start begins a new one.
     ForkServerDied,
     /// The fork failed, or was refused.
@@ -94,6 +97,7 @@ impl fmt::Display for SpawnError {
                 write!(f, "it died before it ran the function ({exit}); does main get to crewkit::init()?")
             }
             Self::TimedOut => f.write_str("it did not run the function in time, and was killed"),
+            Self::Preload(why) => write!(f, "the function to be called first failed in the fork server: {why}"),
             Self::ForkServerDied => f.write_str("the fork server died; try again, and a new one is started"),
             Self::Fork(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -142,6 +146,11 @@ pub enum ProcessError {
         signal: i32,
         /// Whether the kernel dumped a core.
         core: bool,
+        /// Whether it looks as if there was no memory for it: SIGKILL that this process did not send, and since the last
+        /// such end the kernel's out-of-memory killer has killed somebody in this process's memory cgroup (or, where no
+        /// such group is to be seen, on this machine); or SIGABRT under
+        /// [`limit_memory`](super::Builder::limit_memory). A hint: neither names its victim.
+        oom: bool,
     },
     /// The process left by `exit` or `_exit` before its function returned.
     Exited {
@@ -174,8 +183,9 @@ impl fmt::Display for ProcessError {
                 write!(f, "the process panicked: {message}")
             }
             Self::Panicked { message, location, .. } => write!(f, "the process panicked at {location}: {message}"),
-            Self::Killed { signal, core } => {
-                write!(f, "the process was killed by {}", Exit::Signal { signal: *signal, core: *core })
+            Self::Killed { signal, core, oom } => {
+                write!(f, "the process was killed by {}", Exit::Signal { signal: *signal, core: *core })?;
+                f.write_str(if *oom { ", it seems for want of memory" } else { "" })
             }
             Self::Exited { code } => write!(f, "the process left with exit code {code} before its function returned"),
             Self::ForkServerDied { .. } => f.write_str("the fork server died, and the process with it"),

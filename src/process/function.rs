@@ -80,6 +80,17 @@ impl Function {
         self.resolve().map(drop)
     }
 
+    /// [`call`](Self::call) of a function whose argument and result are `()`; what went wrong.
+    pub(super) fn call_plain(&self) -> Result<(), String> {
+        match self.call(&[], Vec::new()) {
+            Outcome::Returned(_) => Ok(()),
+            Outcome::Panicked(PanicReport { message, location, .. }) => {
+                Err(format!("panicked at {location}: {message}"))
+            }
+            Outcome::BadArgument(why) | Outcome::BadResult(why) => Err(why),
+        }
+    }
+
     /// Decodes the argument, calls the function, encodes the result. A panic on the way is an outcome.
     pub(crate) fn call(&self, argument: &[u8], fds: Vec<OwnedFd>) -> Outcome {
         match self.resolve() {

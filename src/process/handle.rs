@@ -50,7 +50,6 @@ const TELLING: Duration = Duration::from_secs(1);
 /// }
 /// ```
 pub struct Process<R> {
-    name: String,
     vigil: Vigil,
     life: Life,
     answer: Answer,
@@ -69,26 +68,26 @@ enum Answer {
 }
 
 impl<R> Process<R> {
-    pub(super) fn new(name: String, life: Life, vigil: Vigil) -> Self {
-        Self { name, vigil, life, answer: Answer::Awaited, result: PhantomData }
+    pub(super) fn new(life: Life, vigil: Vigil) -> Self {
+        Self { vigil, life, answer: Answer::Awaited, result: PhantomData }
     }
 
     /// The pid.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.vigil.pid()
+        self.vigil.subject().pidfd().pid()
     }
 
     /// The name given to the builder, or `Process-1` and so on.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.vigil.subject().terms.name
     }
 
     /// Whether the process has not ended yet (Python's `is_alive`). A stopped process is alive.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        matches!(self.vigil.pidfd().has_ended(), Ok(false))
+        self.vigil.subject().is_alive()
     }
 
     /// How the process ended; `None` while it runs (Python's `exitcode`).
@@ -137,7 +136,7 @@ impl<R> Process<R> {
     ///
     /// As [`terminate`](Self::terminate), and EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        self.vigil.signal(signal)
+        self.vigil.subject().signal(signal)
     }
 
     /// The descriptor that is readable when [`poll_end`](Self::poll_end) has news; for event loops.
@@ -152,7 +151,7 @@ impl<R> Process<R> {
 
     fn end(&self) -> Option<End> {
         // Its news are the owner's to take; there is nothing to wait for.
-        if self.vigil.is_foreign() {
+        if self.vigil.subject().is_foreign() {
             return None;
         }
         if let Ok(Some(end)) = self.vigil.check() {
@@ -212,7 +211,7 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     fn join_until(&mut self, deadline: Deadline) -> Result<Option<R>, ProcessError> {
-        if self.vigil.is_foreign() {
+        if self.vigil.subject().is_foreign() {
             return Err(ProcessError::ForeignProcess);
         }
         if let Ok(owner) = Owner::of_this_process() {
@@ -259,7 +258,7 @@ impl<R: DeserializeOwned> Process<R> {
             Answer::Awaited => {
                 return Err(match end.exit {
                     Exit::Code(code) => ProcessError::Exited { code },
-                    Exit::Signal { signal, core } => ProcessError::Killed { signal, core },
+                    Exit::Signal { signal, core } => ProcessError::Killed { signal, core, oom: end.oom },
                     Exit::Unknown => ProcessError::Lost,
                 });
             }
@@ -309,13 +308,13 @@ fn read_memory(file: OwnedFd, len: u64) -> io::Result<Vec<u8>> {
 impl<R> AsFd for Process<R> {
     /// A pidfd: readable when the process has ended. For [`wait_any`](super::wait_any), poll and event loops.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.vigil.pidfd().as_fd()
+        self.vigil.subject().as_fd()
     }
 }
 
 impl<R> fmt::Debug for Process<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("name", &self.name).field("pid", &self.pid()).finish_non_exhaustive()
+        f.debug_struct("Process").field("name", &self.name()).field("pid", &self.pid()).finish_non_exhaustive()
     }
 }
 

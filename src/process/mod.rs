@@ -6,7 +6,7 @@
 //! | the same with a name, an environment, streams, limits | [`Builder`] |
 //! | a closure with captures, in a program that has one thread | [`Process::fork`] |
 //! | the first of several processes to end | [`wait_any`] |
-//! | who am I, who started me | [`current()`], [`parent`] |
+//! | who am I, who started me, whom have I started | [`current()`], [`parent`], [`active_children`] |
 //!
 //! A program that starts processes calls [`init`] first thing in `main`; a test crate has
 //! [`enable_test_support!`](crate::enable_test_support) at its root.
@@ -29,6 +29,7 @@
 mod boot;
 mod builder;
 mod child;
+mod children;
 mod current;
 mod error;
 mod exit;
@@ -38,6 +39,7 @@ mod protocol;
 mod server;
 mod start;
 mod stdio;
+mod subject;
 mod vigil;
 mod wait;
 
@@ -46,6 +48,7 @@ pub(crate) mod function;
 
 pub use boot::init;
 pub use builder::{Builder, StartMethod};
+pub use children::{Child, active_children};
 pub use current::{Current, Parent, current, parent};
 pub use error::{ForkError, ProcessError, SpawnError};
 pub use exit::{Exit, ResourceUsage};

@@ -1,5 +1,5 @@
-//! What a process that starts others keeps, once: the pulse by which its children notice its death, its fork server,
-//! and children whose handles were dropped while they ran.
+//! What a process that starts others keeps, once: the pulse by which its children notice its death, its fork servers,
+//! which children it has, and those of them whose handles were dropped while they ran.
 //!
 //! All of it belongs to one process. A forked one finds the state of the process it was forked from, whose locks may be
 //! held by threads that were not copied; it makes its own instead of touching that.
@@ -15,16 +15,18 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::exit::Exit;
-use super::protocol::{BOOT, Role};
+use super::function::Function;
+use super::protocol::{self, BOOT, Request, Role};
+use super::subject::Subject;
 use crate::sys::clock::Deadline;
 use crate::sys::process::{PidFd, close_copy, on_fork_in_child};
-use crate::sys::{attributes, signal, socket, spawn};
+use crate::sys::{attributes, oom, signal, socket, spawn};
 
 /// The state of this process as an owner of others.
 #[derive(Debug)]
@@ -34,16 +36,25 @@ pub(super) struct Owner {
     /// Children hold the read end. Nobody but this process holds the write end, which is never written to: it closes
     /// when the process dies.
     pulse: (PipeReader, PipeWriter),
-    server: Mutex<Option<Arc<Server>>>,
-    /// Children of this very process whose handles are gone; reaped when something is started or joined.
+    /// The fork servers, one for each function that was to be called in one, and one without.
+    servers: Mutex<Vec<(Option<Function>, Arc<Server>)>>,
+    /// Children that were started, in order; some have ended.
+    children: Mutex<Vec<Weak<Subject>>>,
+    /// Children whose handles are gone; looked at when something is started or joined.
     orphans: Mutex<Vec<Orphan>>,
+    /// How many processes the out-of-memory killer had killed when that was last looked at.
+    oom_kills: Mutex<Option<u64>>,
 }
 
 #[derive(Debug)]
 struct Orphan {
-    pidfd: Arc<PidFd>,
-    own_group: bool,
+    subject: Arc<Subject>,
+    /// It is a child of this very process, which has to reap it.
+    is_ours: bool,
 }
+
+/// The list of children is gone through when it has grown to this, and to twice what was left then.
+const LISTED: usize = 32;
 
 /// A fork server, as its owner sees it.
 #[derive(Debug)]
@@ -52,6 +63,8 @@ pub(super) struct Server {
     pidfd: PidFd,
     /// It has answered a request, so it got through `main` to `init`.
     proven: AtomicBool,
+    /// What it was to call before all else.
+    preload: Option<Function>,
     /// How it ended, once it was reaped.
     exit: Mutex<Option<Exit>>,
 }
@@ -64,13 +77,19 @@ impl Owner {
     pub(super) fn of_this_process() -> io::Result<&'static Self> {
         static AT_FORK: Once = Once::new();
         let newest = Self::newest();
-        if let Some(owner) = newest.filter(|owner| !owner.left_behind.load(Ordering::Relaxed)) {
+        if let Some(owner) = newest.filter(|owner| owner.is_of_this_process()) {
             return Ok(owner);
         }
         AT_FORK.call_once(|| on_fork_in_child(leave_behind));
         let pulse = io::pipe()?;
-        let (server, orphans) = (Mutex::new(None), Mutex::new(Vec::new()));
-        let made = Box::into_raw(Box::new(Self { left_behind: AtomicBool::new(false), pulse, server, orphans }));
+        let made = Box::into_raw(Box::new(Self {
+            left_behind: AtomicBool::new(false),
+            pulse,
+            servers: Mutex::default(),
+            children: Mutex::default(),
+            orphans: Mutex::default(),
+            oom_kills: Mutex::new(oom::kills()),
+        }));
         let expected = newest.map_or(ptr::null_mut(), |owner| ptr::from_ref(owner).cast_mut());
         match NEWEST.compare_exchange(expected, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {}
@@ -83,6 +102,15 @@ impl Owner {
         Self::newest().ok_or_else(|| io::Error::other("the state of the process vanished"))
     }
 
+    /// The owner that this process is, if it has started anything.
+    pub(super) fn if_any() -> Option<&'static Self> {
+        Self::newest().filter(|owner| owner.is_of_this_process())
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        !self.left_behind.load(Ordering::Relaxed)
+    }
+
     fn newest() -> Option<&'static Self> {
         // SAFETY: the pointer is null or came from a box that is never freed; Acquire sees what was in it.
         unsafe { NEWEST.load(Ordering::Acquire).as_ref() }
@@ -93,39 +121,76 @@ impl Owner {
         self.pulse.0.as_fd()
     }
 
-    /// The fork server: the one that runs, or a new one if none was started or the last one has died.
-    pub(super) fn server(&self) -> io::Result<Arc<Server>> {
-        let mut slot = self.server.lock();
-        if let Some(server) = &*slot
+    /// The fork server that calls `preload` first: the one that runs, or a new one if none was started or the last one has
+    /// died.
+    pub(super) fn server(&self, preload: Option<Function>) -> io::Result<Arc<Server>> {
+        let mut servers = self.servers.lock();
+        let known = servers.iter().position(|(function, _)| *function == preload);
+        if let Some((_, server)) = known.and_then(|index| servers.get(index))
             && server.end()?.is_none()
         {
             return Ok(Arc::clone(server));
         }
-        let server = Arc::new(Server::start(self.pulse())?);
-        *slot = Some(Arc::clone(&server));
+        let server = Arc::new(Server::start(self.pulse(), preload)?);
+        if let Some(index) = known {
+            servers.swap_remove(index);
+        }
+        servers.push((preload, Arc::clone(&server)));
         Ok(server)
     }
 
     /// The fork server after `gone`, whose socket is closed: it has died, or is dying.
     pub(super) fn server_after(&self, gone: &Server) -> io::Result<Arc<Server>> {
         gone.end_of_dying()?;
-        self.server()
+        self.server(gone.preload)
     }
 
-    /// Takes over a child of this process whose handle is dropped while it runs.
-    pub(super) fn adopt(&self, pidfd: Arc<PidFd>, own_group: bool) {
-        self.orphans.lock().push(Orphan { pidfd, own_group });
+    /// Takes over a child whose handle is dropped while it runs.
+    pub(super) fn adopt(&self, subject: Arc<Subject>, is_ours: bool) {
+        self.orphans.lock().push(Orphan { subject, is_ours });
     }
 
-    /// Reaps orphans that have ended.
+    /// Lets go of orphans that have ended.
     pub(super) fn reap_orphans(&self) {
-        self.orphans.lock().retain(|orphan| {
-            let running = matches!(orphan.pidfd.has_ended(), Ok(false));
-            if !running {
-                reap(&orphan.pidfd, orphan.own_group);
+        self.orphans.lock().retain(|Orphan { subject, is_ours }| {
+            let running = subject.is_alive();
+            if !running && *is_ours {
+                reap(subject.pidfd(), subject.terms.own_group);
             }
             running
         });
+    }
+
+    /// Notes a child that was started.
+    pub(super) fn list(&self, subject: &Arc<Subject>) {
+        let mut children = self.children.lock();
+        if children.len() == children.capacity() && children.len() >= LISTED {
+            children.retain(|child| child.upgrade().is_some_and(|child| child.is_alive()));
+            let left = children.len();
+            children.reserve_exact(left.max(LISTED));
+        }
+        children.push(Arc::downgrade(subject));
+    }
+
+    /// The children that run.
+    pub(super) fn running(&self) -> Vec<Arc<Subject>> {
+        self.children.lock().iter().filter_map(Weak::upgrade).filter(|child| child.is_alive()).collect()
+    }
+
+    /// Whether the out-of-memory killer has killed something since this was last asked.
+    pub(super) fn has_oom_killed(&self) -> bool {
+        let mut seen = self.oom_kills.lock();
+        match (&mut *seen, oom::kills()) {
+            // One by one: two that were killed at once are asked about one after the other.
+            (Some(seen), Some(now)) if now > *seen => {
+                *seen += 1;
+                true
+            }
+            (seen, now) => {
+                *seen = now;
+                false
+            }
+        }
     }
 }
 
@@ -151,10 +216,13 @@ extern "C" fn leave_behind() {
 }
 
 impl Server {
-    fn start(pulse: BorrowedFd<'_>) -> io::Result<Self> {
+    fn start(pulse: BorrowedFd<'_>, preload: Option<Function>) -> io::Result<Self> {
         let (control, theirs) = socket::seqpacket_pair()?;
+        if let Some(function) = preload {
+            protocol::send(control.as_fd(), &Request::Preload(function), &[])?;
+        }
         let pidfd = spawn::spawn_self((BOOT, Role::Server.name()), &[theirs.as_fd(), pulse])?;
-        Ok(Self { control, pidfd, proven: AtomicBool::new(false), exit: Mutex::new(None) })
+        Ok(Self { control, pidfd, proven: AtomicBool::new(false), preload, exit: Mutex::new(None) })
     }
 
     /// Where requests go.

@@ -41,12 +41,16 @@ impl Role {
     }
 }
 
-/// Owner to fork server, on the control socket: fork a child. With it travel the child's end of the life socket and
-/// the server's end of the status socket.
+/// Owner to fork server, on the control socket.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Request {
-    /// The child leads a process group of its own, and the group ends with it.
-    pub(super) own_group: bool,
+pub(super) enum Request {
+    /// Call this, before any fork; the first request or none.
+    Preload(Function),
+    /// Fork a child. With this travel the child's end of the life socket and the server's end of the status socket.
+    Fork {
+        /// The child leads a process group of its own, and the group ends with it.
+        own_group: bool,
+    },
 }
 
 /// Fork server to owner, on a child's status socket.
@@ -67,6 +71,8 @@ pub(super) enum Refusal {
     Multithreaded { threads: usize },
     /// The kernel refused.
     Kernel(Failure),
+    /// What it was to call first did not return: why.
+    Preload(String),
 }
 
 /// An error of the kernel, as it travels.
@@ -110,7 +116,13 @@ pub(super) struct Spec {
     pub(super) stdio: [Redirect; 3],
     pub(super) own_group: bool,
     pub(super) nice: Option<i32>,
+    /// The processors that it may use.
+    pub(super) affinity: Option<Vec<usize>>,
     pub(super) limits: Limits,
+    pub(super) user: Option<u32>,
+    pub(super) group: Option<u32>,
+    /// What to call first, where no fork server has.
+    pub(super) preload: Option<Function>,
 }
 
 /// Limits of a child; `None` leaves the owner's.
@@ -295,10 +307,10 @@ mod tests {
         use std::os::fd::AsFd;
         let (near, far) = socket::seqpacket_pair().unwrap();
         assert!(matches!(receive::<Request>(far.as_fd()).unwrap(), Record::Nothing));
-        send(near.as_fd(), &Request { own_group: true }, &[near.as_fd()]).unwrap();
+        send(near.as_fd(), &Request::Fork { own_group: true }, &[near.as_fd()]).unwrap();
         drop(near);
         let Record::Whole(request, fds) = receive::<Request>(far.as_fd()).unwrap() else { panic!("no request") };
-        assert!(request.own_group);
+        assert!(matches!(request, Request::Fork { own_group: true }));
         assert_eq!(fds.len(), 1);
         drop(fds);
         assert!(matches!(receive::<Request>(far.as_fd()).unwrap(), Record::Closed));

@@ -1,8 +1,8 @@
 //! The fork server: a process with one thread that forks children on request, tells their owner how they end, and
 //! ends them when their owner has died. `README.md` beside this file has the protocol.
 //!
-//! It runs no user code, so it stays as small as it was at its start, and a fork of it costs the same whatever the
-//! owner's size.
+//! It runs no user code but what was asked for by [`Builder::preload`](super::Builder::preload), so it stays as small as it was
+//! at its start, and a fork of it costs the same whatever the owner's size.
 //!
 //! # Safety
 //!
@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::child;
 use super::exit::Exit;
+use super::function::Function;
 use super::owner::reap;
 use super::protocol::{self, Bytes, Failure, Record, Refusal, Request, Status};
 use crate::sys::clock::Deadline;
@@ -34,8 +35,10 @@ struct Server {
     pulse: OwnedFd,
     /// The owner itself: a copy of the other end of `control` in a process that it forked must not keep this one alive.
     owner: PidFd,
-    /// Threads at the start. More than one: no fork.
+    /// Threads at the start, and after the call. More than one: no fork.
     threads: usize,
+    /// Why the function to be called first did not return.
+    preload_failed: Option<String>,
     /// The limit of descriptors that children get back.
     open_files: (u64, u64),
     /// The environment that children begin with; mostly it is what they are to have.
@@ -85,7 +88,16 @@ impl Server {
         let _ = Image::main();
         let environment: Vec<_> = std::env::vars_os().collect();
         let environment = Bytes::pack(environment.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str())));
-        Ok(Self { control, pulse, owner: pidfd, threads, open_files, environment, children: Vec::new() })
+        Ok(Self {
+            control,
+            pulse,
+            owner: pidfd,
+            threads,
+            preload_failed: None,
+            open_files,
+            environment,
+            children: Vec::new(),
+        })
     }
 
     fn serve(mut self) -> io::Result<()> {
@@ -127,7 +139,8 @@ impl Server {
         if control.readable {
             for _ in 0..REQUESTS_AT_ONCE {
                 match protocol::receive::<Request>(self.control.as_fd())? {
-                    Record::Whole(request, fds) => self.start(request, fds),
+                    Record::Whole(Request::Fork { own_group }, fds) => self.start(own_group, fds),
+                    Record::Whole(Request::Preload(function), _) => self.preload(function)?,
                     // The status socket was among the lost, and its closing tells the owner.
                     Record::Truncated(_) => {}
                     Record::Nothing => break,
@@ -138,17 +151,27 @@ impl Server {
         Ok(true)
     }
 
+    /// Calls what all children are to have been called before them.
+    fn preload(&mut self, function: Function) -> io::Result<()> {
+        self.preload_failed = function.call_plain().err();
+        self.threads = process::thread_count()?;
+        Ok(())
+    }
+
     /// Forks a child, and tells the owner that it exists or why not. An owner that does not listen any more is no error
     /// of ours.
-    fn start(&mut self, request: Request, fds: Vec<OwnedFd>) {
+    fn start(&mut self, own_group: bool, fds: Vec<OwnedFd>) {
         let mut fds = fds.into_iter();
         let (Some(life), Some(status)) = (fds.next(), fds.next()) else { return };
-        if self.threads > 1 {
-            let refusal = Refusal::Multithreaded { threads: self.threads };
+        let refusal = match &self.preload_failed {
+            Some(why) => Some(Refusal::Preload(why.clone())),
+            None => (self.threads > 1).then_some(Refusal::Multithreaded { threads: self.threads }),
+        };
+        if let Some(refusal) = refusal {
             let _ = protocol::send(status.as_fd(), &Status::Refused(refusal), &[]);
             return;
         }
-        match self.fork(request, life) {
+        match self.fork(own_group, life) {
             Ok(pidfd) => {
                 let started = Status::Started { pid: pidfd.pid() };
                 if let Err(error) = protocol::send(status.as_fd(), &started, &[pidfd.as_fd()]) {
@@ -158,7 +181,7 @@ impl Server {
                     let refusal = Refusal::Kernel(Failure::from(&error));
                     let _ = protocol::send(status.as_fd(), &Status::Refused(refusal), &[]);
                 }
-                self.children.push(Served { pidfd, status, own_group: request.own_group });
+                self.children.push(Served { pidfd, status, own_group });
             }
             Err(error) => {
                 let refusal = Refusal::Kernel(Failure::from(&error));
@@ -167,12 +190,12 @@ impl Server {
         }
     }
 
-    fn fork(&self, request: Request, life: OwnedFd) -> io::Result<PidFd> {
+    fn fork(&self, own_group: bool, life: OwnedFd) -> io::Result<PidFd> {
         let server = std::process::id();
         // SAFETY: this process has one thread (see the module's Safety section). Whatever this frame and its callers
         // own is never dropped in the child, which leaves by `_exit`.
         match unsafe { process::fork() }? {
-            Forked::Child => child::run(life, Some(&self.environment), |life| {
+            Forked::Child => child::run(life, Some(&self.environment), Some(server), |life| {
                 process::close_all_except(&[life, self.pulse.as_fd()])?;
                 attributes::die_with(server)?;
                 attributes::arm_life_line(self.pulse.as_fd())?;
@@ -182,7 +205,7 @@ impl Server {
             }),
             Forked::Parent(pid) => {
                 drop(life);
-                if request.own_group {
+                if own_group {
                     // Whoever is first, the child or we, the group exists before either goes on. The child may have
                     // died.
                     let _ = attributes::lead_group(pid);

@@ -11,10 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::error::{ForkError, SpawnError};
+use super::function::Function;
 use super::handle::Process;
 use super::owner::{Owner, Server};
 use super::protocol::{self, BOOT, Readiness, Record, Refusal, Request, Role, Status};
 use super::stdio::Stream;
+use super::subject::Terms;
 use super::vigil::{Vigil, Waiter};
 use crate::ipc::parcel::Parcel;
 use crate::ipc::wire::{self, WireError};
@@ -55,9 +57,9 @@ enum Sent {
 #[derive(Debug)]
 enum Origin {
     /// The fork server was not asked yet: its socket was full.
-    Unasked { server: Arc<Server>, request: Request, ends: [OwnedFd; 2], status: OwnedFd },
+    Unasked { server: Arc<Server>, ends: [OwnedFd; 2], status: OwnedFd },
     /// The fork server was asked; its answer will come here.
-    Asked { server: Arc<Server>, own_group: bool, status: OwnedFd },
+    Asked { server: Arc<Server>, status: OwnedFd },
     /// The child exists.
     Exists(Vigil),
     /// None of these any more: the start failed.
@@ -67,8 +69,7 @@ enum Origin {
 /// A process being started. Dropped before it is finished, it leaves no process behind.
 #[derive(Debug)]
 pub(super) struct Starting<R> {
-    name: String,
-    kill_on_drop: bool,
+    terms: Terms,
     life: Life,
     origin: Origin,
     /// `None` for a child that was forked here.
@@ -79,41 +80,39 @@ pub(super) struct Starting<R> {
 }
 
 impl<R> Starting<R> {
-    /// Asks the fork server for a child.
-    pub(super) fn by_server(owner: &Owner, name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
+    /// Asks the fork server that has called `preload` for a child.
+    pub(super) fn by_server(
+        owner: &Owner,
+        preload: Option<Function>,
+        terms: Terms,
+        orders: Orders,
+    ) -> Result<Self, SpawnError> {
         let (life, child_end) = Life::pair()?;
         let (status, server_end) = socket::seqpacket_pair()?;
-        let server = owner.server()?;
-        let ends = [child_end, server_end];
-        let origin = Origin::Unasked { server, request: Request { own_group }, ends, status };
-        let mut starting = Self::new(name, life, origin, Some(orders));
+        let server = owner.server(preload)?;
+        let origin = Origin::Unasked { server, ends: [child_end, server_end], status };
+        let mut starting = Self::new(terms, life, origin, Some(orders));
         starting.ask()?;
         Ok(starting)
     }
 
     /// Executes this program anew as the child.
-    pub(super) fn by_exec(owner: &Owner, name: String, own_group: bool, orders: Orders) -> Result<Self, SpawnError> {
+    pub(super) fn by_exec(owner: &Owner, terms: Terms, orders: Orders) -> Result<Self, SpawnError> {
         let (life, child_end) = Life::pair()?;
         let pidfd = spawn::spawn_self((BOOT, Role::Child.name()), &[child_end.as_fd(), owner.pulse()])?;
-        let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, own_group));
-        Ok(Self::new(name, life, origin, Some(orders)))
+        let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, terms.clone()));
+        Ok(Self::new(terms, life, origin, Some(orders)))
     }
 
     /// A child that was forked here, and has all it needs.
-    pub(super) fn forked(name: String, life: Life, pidfd: PidFd, own_group: bool) -> Self {
-        let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, own_group));
-        Self::new(name, life, origin, None)
+    pub(super) fn forked(terms: Terms, life: Life, pidfd: PidFd) -> Self {
+        let origin = Origin::Exists(Vigil::new(pidfd, Waiter::Here, terms.clone()));
+        Self::new(terms, life, origin, None)
     }
 
-    fn new(name: String, life: Life, origin: Origin, orders: Option<Orders>) -> Self {
+    fn new(terms: Terms, life: Life, origin: Origin, orders: Option<Orders>) -> Self {
         let sent = if orders.is_some() { Sent::Nothing } else { Sent::All };
-        Self { name, kill_on_drop: false, life, origin, orders, sent, ready: false, result: PhantomData }
-    }
-
-    /// Whether dropping the started process will kill it.
-    pub(super) fn killed_on_drop(mut self, kill: bool) -> Self {
-        self.kill_on_drop = kill;
-        self
+        Self { terms, life, origin, orders, sent, ready: false, result: PhantomData }
     }
 
     /// Does what can be done without waiting; `true` when the process runs its function. An error is final.
@@ -185,29 +184,30 @@ impl<R> Starting<R> {
         if let Some(mut orders) = self.orders {
             orders.argument.commit();
         }
-        vigil.kill_on_drop = self.kill_on_drop;
-        Ok(Process::new(self.name, self.life, vigil))
+        vigil.has_started();
+        Ok(Process::new(self.life, vigil))
     }
 
     /// Sends the request, once there is room for it.
     fn ask(&mut self) -> Result<(), SpawnError> {
-        let Origin::Unasked { server, request, ends: [child_end, server_end], .. } = &mut self.origin else {
+        let Origin::Unasked { server, ends: [child_end, server_end], .. } = &mut self.origin else {
             return Ok(());
         };
+        let request = Request::Fork { own_group: self.terms.own_group };
         let fds = [child_end.as_fd(), server_end.as_fd()];
-        let mut sent = protocol::send(server.control(), request, &fds);
+        let mut sent = protocol::send(server.control(), &request, &fds);
         if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             // It died since it was looked at, and took no request: the next one may have it.
             *server = Owner::of_this_process()?.server_after(server)?;
-            sent = protocol::send(server.control(), request, &fds);
+            sent = protocol::send(server.control(), &request, &fds);
         }
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(why_silent(server)),
             sent => sent?,
         }
-        if let Origin::Unasked { server, request, status, .. } = std::mem::replace(&mut self.origin, Origin::Failed) {
-            self.origin = Origin::Asked { server, own_group: request.own_group, status };
+        if let Origin::Unasked { server, status, .. } = std::mem::replace(&mut self.origin, Origin::Failed) {
+            self.origin = Origin::Asked { server, status };
         }
         Ok(())
     }
@@ -245,10 +245,9 @@ impl<R> Starting<R> {
                 if let Origin::Asked { server, .. } = &self.origin {
                     server.prove();
                 }
-                if let Origin::Asked { server, own_group, status } = std::mem::replace(&mut self.origin, Origin::Failed)
-                {
+                if let Origin::Asked { server, status } = std::mem::replace(&mut self.origin, Origin::Failed) {
                     let waiter = Waiter::Server { status, server };
-                    self.origin = Origin::Exists(Vigil::new(PidFd::from_fd(pid, fd), waiter, own_group));
+                    self.origin = Origin::Exists(Vigil::new(PidFd::from_fd(pid, fd), waiter, self.terms.clone()));
                 }
                 Ok(())
             }
@@ -258,6 +257,7 @@ impl<R> Starting<R> {
             Record::Whole(Status::Refused(Refusal::Kernel(failure)), _) => {
                 Err(SpawnError::Fork(ForkError::Io(failure.into_error())))
             }
+            Record::Whole(Status::Refused(Refusal::Preload(why)), _) => Err(SpawnError::Preload(why)),
             Record::Whole(Status::Ended { exit, .. }, _) => Err(SpawnError::Died(exit)),
             Record::Truncated(status) => {
                 if let Status::Started { pid } = status {

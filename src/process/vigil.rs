@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 use super::exit::{Exit, ResourceUsage};
 use super::owner::{Owner, Server, reap};
 use super::protocol::{self, Record, Status};
+use super::subject::{Subject, Terms};
 use crate::sys::clock::Deadline;
 use crate::sys::process::PidFd;
-use crate::sys::{generation, signal};
+use crate::sys::signal;
 
 /// Who can wait for the process.
 #[derive(Debug)]
@@ -34,18 +35,17 @@ pub(super) struct End {
     pub(super) usage: Option<ResourceUsage>,
     /// The fork server died first, and the process with it.
     pub(super) server_died: bool,
+    /// It looks as if there was no memory for it.
+    pub(super) oom: bool,
 }
 
 /// A process that is watched until its end.
 #[derive(Debug)]
 pub(super) struct Vigil {
-    pidfd: Arc<PidFd>,
+    subject: Arc<Subject>,
     waiter: Waiter,
-    own_group: bool,
-    /// The process is ended when this is dropped; so while it is being started.
-    pub(super) kill_on_drop: bool,
-    /// The process that began this, see [`generation`]. In one forked from it the copy is inert.
-    watcher: u32,
+    /// It is being started: dropping this ends it, whatever its terms.
+    starting: bool,
     known: Mutex<Known>,
 }
 
@@ -58,41 +58,39 @@ struct Known {
 }
 
 impl Vigil {
-    pub(super) fn new(pidfd: PidFd, waiter: Waiter, own_group: bool) -> Self {
-        let (watcher, known, pidfd) = (generation::current(), Mutex::default(), Arc::new(pidfd));
-        Self { pidfd, waiter, own_group, kill_on_drop: true, watcher, known }
+    pub(super) fn new(pidfd: PidFd, waiter: Waiter, terms: Terms) -> Self {
+        Self { subject: Arc::new(Subject::new(terms, pidfd)), waiter, starting: true, known: Mutex::default() }
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.pidfd.pid()
+    /// The process.
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
     }
 
-    /// Readable when the process has ended, reaped or not.
-    pub(super) fn pidfd(&self) -> &PidFd {
-        &self.pidfd
-    }
-
-    /// Whether this is a copy in a process that was forked.
-    pub(super) fn is_foreign(&self) -> bool {
-        self.watcher != generation::current()
+    /// It runs its function: from now on it is one of the children of this process.
+    pub(super) fn has_started(&mut self) {
+        self.starting = false;
+        if let Some(owner) = Owner::if_any() {
+            owner.list(&self.subject);
+        }
     }
 
     /// Readable when [`check`](Self::check) may have news.
     pub(super) fn news(&self) -> BorrowedFd<'_> {
         match &self.waiter {
             Waiter::Server { status, .. } if !self.known.lock().server_died => status.as_fd(),
-            Waiter::Server { .. } | Waiter::Here => self.pidfd.as_fd(),
+            Waiter::Server { .. } | Waiter::Here => self.subject.as_fd(),
         }
     }
 
     /// The end, as far as it is known by now. Never waits. Once it is known the answer stays.
     pub(super) fn check(&self) -> io::Result<Option<End>> {
-        if self.is_foreign() {
+        if self.subject.is_foreign() {
             return Ok(None);
         }
         let mut known = self.known.lock();
         if known.end.is_none() {
-            known.end = self.look(&mut known.server_died)?;
+            known.end = self.look(&mut known.server_died)?.map(|end| End { oom: self.lacked_memory(end.exit), ..end });
         }
         Ok(known.end)
     }
@@ -104,7 +102,7 @@ impl Vigil {
             match protocol::receive::<Status>(status.as_fd())? {
                 Record::Whole(Status::Ended { exit, usage }, _) => {
                     let usage = (exit != Exit::Unknown).then_some(usage);
-                    return Ok(Some(End { exit, usage, server_died: false }));
+                    return Ok(Some(End { exit, usage, server_died: false, oom: false }));
                 }
                 Record::Whole(Status::Started { .. } | Status::Refused(_), _) | Record::Nothing => return Ok(None),
                 Record::Closed | Record::Truncated(_) => {
@@ -114,36 +112,37 @@ impl Vigil {
                 }
             }
         }
-        if !self.pidfd.has_ended()? {
+        let pidfd = self.subject.pidfd();
+        if !pidfd.has_ended()? {
             return Ok(None);
         }
         // After its fork server's death a child may have become ours (a subreaper's), or the kernel may tell.
-        let ended = reap(&self.pidfd, self.own_group && matches!(self.waiter, Waiter::Here));
-        let status = ended.map(|ended| ended.status).or_else(|| self.pidfd.status_of_stranger());
+        let ended = reap(pidfd, self.subject.terms.own_group && matches!(self.waiter, Waiter::Here));
+        let status = ended.map(|ended| ended.status).or_else(|| pidfd.status_of_stranger());
         Ok(Some(End {
             exit: status.map_or(Exit::Unknown, Exit::from),
             usage: ended.map(|ended| ended.usage.into()),
             server_died: *server_died,
+            oom: false,
         }))
     }
 
-    /// Sends a signal; nothing happens if the process has ended. Only its owner may: a copy of the handle in a forked
-    /// process is refused.
-    pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
-        if self.is_foreign() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the process that started it owns it"));
-        }
-        // Between its end and its reaping a process takes signals without effect; after that the kernel says ESRCH.
-        match self.pidfd.send_signal(signal) {
-            Err(_) if self.pidfd.has_ended()? => Ok(()),
-            result => result,
+    /// Whether a process that ended so probably did for want of memory: the kernel's out-of-memory killer has been at work,
+    /// or an allocation failed under a limit.
+    fn lacked_memory(&self, exit: Exit) -> bool {
+        match exit {
+            Exit::Signal { signal: signal::KILL, .. } if !self.subject.was_killed_here() => {
+                Owner::if_any().is_some_and(Owner::has_oom_killed)
+            }
+            Exit::Signal { signal: signal::ABORT, .. } => self.subject.terms.limits_memory,
+            _ => false,
         }
     }
 
     /// Ends the process now.
     pub(super) fn kill(&self) {
         // It may have ended by itself.
-        let _ = self.signal(signal::KILL);
+        let _ = self.subject.signal(signal::KILL);
     }
 }
 
@@ -151,23 +150,21 @@ impl Drop for Vigil {
     /// Sees to it that the process is reaped: the fork server does that for its children; one of ours that still runs is
     /// left to [`Owner::reap_orphans`].
     fn drop(&mut self) {
-        if self.is_foreign() || self.known.get_mut().end.is_some() {
+        if self.subject.is_foreign() || self.known.get_mut().end.is_some() {
             return;
         }
-        if self.kill_on_drop {
+        let is_ours = matches!(self.waiter, Waiter::Here);
+        if self.starting || self.subject.terms.kill_on_drop {
             self.kill();
-        }
-        if matches!(self.waiter, Waiter::Server { .. }) {
-            return;
-        }
-        if self.kill_on_drop {
-            // A killed process is gone at once, unless the kernel is in the middle of something for it.
-            let _ = self.pidfd.wait(Deadline::after(Duration::from_secs(1)));
+            if is_ours {
+                // A killed process is gone at once, unless the kernel is in the middle of something for it.
+                let _ = self.subject.pidfd().wait(Deadline::after(Duration::from_secs(1)));
+            }
         }
         if matches!(self.check(), Ok(None))
-            && let Ok(owner) = Owner::of_this_process()
+            && let Some(owner) = Owner::if_any()
         {
-            owner.adopt(Arc::clone(&self.pidfd), self.own_group);
+            owner.adopt(Arc::clone(&self.subject), is_ours);
         }
     }
 }

@@ -19,7 +19,11 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, setpgid};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_dumpable;
+use nix::unistd::{
+    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, geteuid, setgroups, setpgid, setresgid, setresuid,
+};
 
 use super::clock::Deadline;
 use super::error::{during, retry};
@@ -130,6 +134,33 @@ pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
     // SAFETY: setpriority takes three integers; 0 is the calling process.
     let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
     during("set the nice value", Errno::result(done).map(drop))
+}
+
+/// Lets this process run on these processors only.
+pub(crate) fn set_affinity(processors: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for &processor in processors {
+        during("choose processors", set.set(processor))?;
+    }
+    during("choose processors", sched_setaffinity(Pid::from_raw(0), &set))
+}
+
+/// Makes this process one of another user and group, for good; a user has no other groups then. What came before may
+/// need the privileges that are given up here: this is done last. `parent` is whose end it [dies with](die_with), which the
+/// kernel forgets with the privileges.
+pub(crate) fn become_user(user: Option<u32>, group: Option<u32>, parent: Option<u32>) -> io::Result<()> {
+    if user.is_some() && geteuid().is_root() {
+        during("leave the groups", setgroups(&[]))?;
+    }
+    if let Some(group) = group.map(Gid::from_raw) {
+        during("change the group", setresgid(group, group, group))?;
+    }
+    if let Some(user) = user.map(Uid::from_raw) {
+        during("change the user", setresuid(user, user, user))?;
+    }
+    // Or else /proc/self would be root's, and this process could start no others.
+    during("stay readable to itself", set_dumpable(true))?;
+    parent.map_or(Ok(()), die_with)
 }
 
 /// The umask of this process, read without changing it: other threads make files meanwhile.

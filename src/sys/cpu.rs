@@ -5,10 +5,12 @@
 //! Everything but the reading is a pure function over the files' text.
 
 use std::num::NonZeroUsize;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+
+use super::cgroup::{self, Version};
 
 /// How many processors this process may use at once: those of its affinity mask, or fewer where a cgroup's CPU quota
 /// (v2 `cpu.max`, v1 `cpu.cfs_quota_us`) allows less. At least one.
@@ -62,90 +64,13 @@ impl Quota {
 
 /// The tightest quota of this process's cgroups and their ancestors, of either version.
 fn quota(read: impl Fn(&Path) -> Option<String>) -> Option<Quota> {
-    let groups = read(Path::new("/proc/self/cgroup"))?;
-    let mounts = read(Path::new("/proc/self/mountinfo"))?;
-    let mut tightest: Option<Quota> = None;
-    for (version, group) in cpu_groups(&groups) {
-        for mount in mounts.lines().filter_map(Mount::parse).filter(|mount| mount.version == version) {
-            for directory in mount.ancestors(group) {
-                let found = match version {
-                    Version::V2 => read(&directory.join("cpu.max")).and_then(|text| cpu_max(&text)),
-                    Version::V1 => read(&directory.join("cpu.cfs_quota_us"))
-                        .zip(read(&directory.join("cpu.cfs_period_us")))
-                        .and_then(|(quota, period)| cfs_quota(&quota, &period)),
-                };
-                tightest = found.into_iter().chain(tightest).reduce(Quota::tighter);
-            }
-        }
-    }
-    tightest
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    V1,
-    V2,
-}
-
-/// The groups of `/proc/self/cgroup` that may limit processor time: v2's only one, and v1's with the `cpu` controller.
-fn cpu_groups(text: &str) -> impl Iterator<Item = (Version, &str)> {
-    text.lines().filter_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let (number, controllers, group) = (fields.next()?, fields.next()?, fields.next()?);
-        match (number, controllers) {
-            ("0", "") => Some((Version::V2, group)),
-            _ if controllers.split(',').any(|name| name == "cpu") => Some((Version::V1, group)),
-            _ => None,
-        }
-    })
-}
-
-/// Where a cgroup hierarchy is mounted, and which of its groups is the root there (not `/` in most containers).
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    version: Version,
-    root: String,
-    point: PathBuf,
-}
-
-impl Mount {
-    /// One line of `/proc/self/mountinfo`: `id parent dev root point options [optional…] - type source superoptions`.
-    fn parse(line: &str) -> Option<Self> {
-        let (front, back) = line.split_once(" - ")?;
-        let mut front = front.split(' ').skip(3);
-        let (root, point) = (unescape(front.next()?), unescape(front.next()?));
-        let mut back = back.split(' ');
-        let version = match back.next()? {
-            "cgroup2" => Version::V2,
-            "cgroup" if back.nth(1)?.split(',').any(|option| option == "cpu") => Version::V1,
-            _ => return None,
-        };
-        Some(Self { version, root, point: point.into() })
-    }
-
-    /// The directories of `group` and of its ancestors as far as this mount shows them, the innermost first.
-    fn ancestors(&self, group: &str) -> Vec<PathBuf> {
-        // A group outside the mount's root reads `/../other`: it is not to be seen here.
-        let inside = Path::new(group).strip_prefix(&self.root);
-        let Ok(inside) = inside else { return Vec::new() };
-        if inside.components().any(|part| part == Component::ParentDir) {
-            return Vec::new();
-        }
-        inside.ancestors().map(|part| if part == Path::new("") { self.point.clone() } else { self.point.join(part) }).collect()
-    }
-}
-
-/// Undoes the kernel's octal escapes (`\040` for a space) in a field of mountinfo.
-fn unescape(field: &str) -> String {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let code = tail.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = code.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        plain.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() { &tail[3..] } else { tail };
-    }
-    String::from_utf8_lossy(&plain).into_owned()
+    let found = cgroup::directories("cpu", &read).into_iter().filter_map(|(version, directory)| match version {
+        Version::V2 => read(&directory.join("cpu.max")).and_then(|text| cpu_max(&text)),
+        Version::V1 => read(&directory.join("cpu.cfs_quota_us"))
+            .zip(read(&directory.join("cpu.cfs_period_us")))
+            .and_then(|(quota, period)| cfs_quota(&quota, &period)),
+    });
+    found.reduce(Quota::tighter)
 }
 
 /// v2's `cpu.max`: `"150000 100000"`, or `"max 100000"` where nothing is limited.
@@ -220,16 +145,6 @@ mod tests {
             ];
             assert_eq!(processors(&files), expected, "{inner} | {outside}");
         }
-    }
-
-    #[test]
-    fn a_group_outside_the_mount_limits_nothing_here() {
-        let container = Mount::parse(V1_MOUNT.lines().next().unwrap()).unwrap();
-        assert_eq!(container.ancestors("/elsewhere"), Vec::<PathBuf>::new());
-        let whole = Mount::parse(V2_MOUNT.trim_end()).unwrap();
-        assert_eq!(whole.ancestors("/../other"), Vec::<PathBuf>::new());
-        assert_eq!(whole.ancestors("/"), [PathBuf::from("/sys/fs/cgroup")]);
-        assert_eq!(Mount::parse(V1_MOUNT.lines().nth(1).unwrap()), None);
     }
 
     #[test]

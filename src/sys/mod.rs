@@ -38,11 +38,13 @@ macro_rules! processes {
 processes! {
     pub(crate) mod attributes;
     pub(crate) mod bytes;
+    mod cgroup;
     pub(crate) mod cpu;
     pub(crate) mod elf;
     pub(crate) mod epoll;
     pub(crate) mod life;
     pub(crate) mod memory;
+    pub(crate) mod oom;
     pub(crate) mod poll;
     pub(crate) mod process;
     pub(crate) mod random;

@@ -23,6 +23,8 @@ use super::error::during;
 
 /// Ends a process at once.
 pub(crate) const KILL: i32 = libc::SIGKILL;
+/// What `abort` raises.
+pub(crate) const ABORT: i32 = libc::SIGABRT;
 /// A file grew beyond the limit of its size.
 pub(crate) const FILE_SIZE: i32 = libc::SIGXFSZ;
 /// Asks a process to end.
