@@ -1,5 +1,6 @@
 //! Processors, users, what is called first, who runs, and whether memory was short.
 #![cfg(feature = "processes")]
+#![expect(clippy::unwrap_used, reason = "what runs in other processes is not in a test function")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
