@@ -237,3 +237,56 @@ fn a_consumer_that_dies_at_any_step_has_taken_a_record_or_left_it() {
         });
     }
 }
+
+/// A ring that was offered: its producer uses it already, its consumer may.
+fn offered() -> Arc<Words> {
+    prepare(|| {
+        let words = Words::default();
+        words.attach(Side::Producer, true);
+        Arc::new(words)
+    })
+}
+
+#[test]
+fn a_ring_that_was_offered_is_taken_up_or_refused_and_not_both() {
+    explore("ring: (attach, withdraw) × take up", || {
+        let words = offered();
+        let producer = thread::spawn({
+            let words = Arc::clone(&words);
+            move || words.take_up()
+        });
+        words.attach(Side::Consumer, true);
+        let is_refused = words.withdraw();
+        let is_taken_up = producer.join().unwrap();
+        assert_ne!(is_taken_up, is_refused, "one goes on with the ring, and the other without");
+        assert_eq!(words.take_up(), is_taken_up, "and that stays so");
+    });
+}
+
+#[test]
+fn what_either_side_says_of_a_ring_is_not_lost_beside_what_the_other_says() {
+    explore("ring: turn deaf × take up", || {
+        let words = offered();
+        prepare(|| words.attach(Side::Consumer, true));
+        let producer = thread::spawn({
+            let words = Arc::clone(&words);
+            move || words.take_up()
+        });
+        words.turn_deaf();
+        let is_taken_up = producer.join().unwrap();
+        assert!(words.is_deaf(), "the sender would wait for room that nobody makes");
+        assert_eq!(words.withdraw(), !is_taken_up);
+    });
+    explore("ring: attach another × take up", || {
+        let words = offered();
+        prepare(|| words.attach(Side::Consumer, true));
+        let producer = thread::spawn({
+            let words = Arc::clone(&words);
+            move || words.take_up()
+        });
+        // The end moves to another process meanwhile.
+        words.attach(Side::Consumer, true);
+        assert!(producer.join().unwrap());
+        assert!(!words.withdraw(), "messages go by the ring already");
+    });
+}
