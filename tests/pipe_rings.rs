@@ -152,6 +152,33 @@ fn timeouts_hold_and_what_arrived_is_kept() {
 }
 
 #[test]
+fn a_receive_into_a_buffer_that_times_out_keeps_what_arrived() {
+    let long = pattern(2 << 20);
+    for (near, far) in [ringed::<(), ()>(), pipe().unwrap()] {
+        let (_sending, far) = far.split();
+        let mut buffer = vec![0; long.len()];
+        let begin = Instant::now();
+        assert!(far.recv_bytes_into_timeout(&mut buffer, BRIEFLY).unwrap_err().is_timeout());
+        assert!(begin.elapsed() >= BRIEFLY);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let near = near;
+                near.send_bytes(&long).unwrap();
+            });
+            let received = loop {
+                match far.recv_bytes_into_timeout(&mut buffer, Duration::ZERO) {
+                    Err(RecvError::Timeout) => buffer.fill(0xFF),
+                    other => break other.unwrap(),
+                }
+                assert!(!wait(&[&far], SOON).unwrap().is_empty());
+            };
+            assert!(received == long.len() && buffer == long);
+            assert!(far.recv_bytes_into_timeout(&mut buffer, SOON).unwrap_err().is_closed());
+        });
+    }
+}
+
+#[test]
 fn a_half_that_is_dropped_before_it_saw_its_ring_is_missed() {
     // The sender looks at the socket now and then only: in some rounds it has just done so.
     for _ in 0..100 {

@@ -62,6 +62,7 @@ pub(super) type Words = Locked<KIND, Journal>;
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias("RawArray", "SynchronizedArray", "sharedctypes"))]
 pub struct Array<T> {
     handle: Handle<Words>,
     len: usize,
@@ -194,6 +195,7 @@ impl<T: Shareable> Array<T> {
     /// [`LockError::OwnerDied`] **with the guard** when a holder before has died with elements half done;
     /// [`LockError::WouldDeadlock`] while this thread has a guard already; [`LockError::ForeignProcess`], in a process that
     /// inherited the array by fork.
+    #[doc(alias = "get_lock")]
     pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
         self.enter(|words| words.lock(Deadline::NEVER))
     }

@@ -214,6 +214,7 @@ impl Barrier {
     /// # Blocking
     ///
     /// Never; for 10 ms at most if a process was stopped at the wrong instruction.
+    #[doc(alias = "n_waiting")]
     pub fn waiting(&self) -> usize {
         self.look().guarded.waiting() as usize
     }
@@ -223,6 +224,7 @@ impl Barrier {
     /// # Blocking
     ///
     /// As [`waiting`](Self::waiting).
+    #[doc(alias = "broken")]
     pub fn is_broken(&self) -> bool {
         self.look().guarded.is_broken()
     }
@@ -262,6 +264,7 @@ impl fmt::Debug for Barrier {
 }
 
 /// Why a party did not go on.
+#[doc(alias("BrokenBarrierError", "BrokenBarrier"))]
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BarrierError {

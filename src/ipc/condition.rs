@@ -147,6 +147,7 @@ impl<L: Guards> Condition<L> {
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
+    #[doc(alias = "wait_for")]
     pub fn wait_while<'a>(
         &'a self,
         mut guard: L::Guard<'a>,
@@ -171,6 +172,7 @@ impl<L: Guards> Condition<L> {
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
+    #[doc(alias = "wait_for")]
     pub fn wait_while_timeout<'a>(
         &'a self,
         mut guard: L::Guard<'a>,
@@ -237,6 +239,7 @@ impl<L: Guards> Condition<L> {
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
+    #[doc(alias = "notifyAll")]
     pub fn notify_all(&self, guard: &L::Guard<'_>) -> Result<(), LockError> {
         self.expect_own(guard);
         self.waiters.usable()?.notify_all();

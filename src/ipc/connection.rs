@@ -229,6 +229,19 @@ impl<S, R> Connection<S, R> {
         self.incoming.recv_bytes_into(buffer, Deadline::NEVER)
     }
 
+    /// [`recv_bytes_into`](Self::recv_bytes_into) within `timeout`.
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`]. After `Timeout` nothing in the buffer means anything; what arrived of a message is kept.
+    pub fn recv_bytes_into_timeout(&self, buffer: &mut [u8], timeout: Duration) -> Result<usize, RecvError> {
+        self.incoming.recv_bytes_into(buffer, Deadline::after(timeout))
+    }
+
     /// The longest message, in bytes, that this end sends or receives. 1 GiB unless it was set.
     pub fn message_limit(&self) -> u64 {
         self.outgoing.limit()

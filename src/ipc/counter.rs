@@ -78,6 +78,7 @@ impl Counter {
     /// # Errors
     ///
     /// As [`get`](Self::get).
+    #[doc(alias = "fetch_add")]
     pub fn add(&self, change: i64) -> Result<i64, LockError> {
         Ok(self.word()?.fetch_add(change.cast_unsigned(), Ordering::AcqRel).cast_signed())
     }

@@ -58,6 +58,7 @@ impl Event {
     /// # Blocking
     ///
     /// Never.
+    #[doc(alias = "isSet")]
     #[inline]
     pub fn is_set(&self) -> bool {
         self.0.peek().is_set()

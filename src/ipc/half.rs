@@ -190,6 +190,19 @@ impl<R> RecvHalf<R> {
         self.0.recv_bytes_into(buffer, Deadline::NEVER)
     }
 
+    /// See [`Connection::recv_bytes_into_timeout`](super::Connection::recv_bytes_into_timeout).
+    ///
+    /// # Blocking
+    ///
+    /// For at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`].
+    pub fn recv_bytes_into_timeout(&self, buffer: &mut [u8], timeout: Duration) -> Result<usize, RecvError> {
+        self.0.recv_bytes_into(buffer, Deadline::after(timeout))
+    }
+
     /// See [`Connection::poll`](super::Connection::poll).
     ///
     /// # Blocking

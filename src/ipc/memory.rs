@@ -63,6 +63,7 @@ impl SharedMemory {
     /// # Errors
     ///
     /// When this process may open no more descriptors, or there is not as much memory.
+    #[doc(alias = "shared_memory")]
     pub fn create(len: usize) -> io::Result<Self> {
         Self::map(bytes::create(len)?)
     }
@@ -72,6 +73,7 @@ impl SharedMemory {
     }
 
     /// How many bytes it has: Python's `size`.
+    #[doc(alias = "size")]
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.mapping.len()
@@ -92,6 +94,7 @@ impl SharedMemory {
     /// # Errors
     ///
     /// [`OutOfRange`], and nothing is copied.
+    #[doc(alias = "buf")]
     pub fn read_at(&self, offset: usize, target: &mut [u8]) -> Result<(), OutOfRange> {
         let (words, skip) = self.words_of(offset, target.len())?;
         let (head, body) = target.split_at_mut(if skip == 0 { 0 } else { target.len().min(WORD - skip) });
@@ -122,6 +125,7 @@ impl SharedMemory {
     /// # Errors
     ///
     /// [`OutOfRange`], and nothing is copied.
+    #[doc(alias = "buf")]
     pub fn write_at(&self, offset: usize, source: &[u8]) -> Result<(), OutOfRange> {
         let (words, skip) = self.words_of(offset, source.len())?;
         let (head, body) = source.split_at(if skip == 0 { 0 } else { source.len().min(WORD - skip) });
@@ -143,6 +147,7 @@ impl SharedMemory {
 
     /// All bytes as atomics, for an algorithm of one's own: as many words as there are bytes begun. Of a length that is no
     /// multiple of eight, the last bytes of the last word belong to nobody.
+    #[doc(alias = "buf")]
     #[must_use]
     pub fn words(&self) -> &[AtomicU64] {
         self.0.mapping.words()

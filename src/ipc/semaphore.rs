@@ -293,6 +293,7 @@ macro_rules! gives_permits {
             /// # Blocking
             ///
             /// As [`try_acquire`](Self::try_acquire).
+            #[doc(alias = "get_value")]
             pub fn available(&self) -> usize {
                 let soon = Deadline::after(AN_INSTANT);
                 if let Ok(me) = self.0.seated(soon) {

@@ -33,6 +33,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// ```compile_fail,E0277
 /// let flag = crewkit::ipc::Value::new(true); // 2 would be undefined behaviour
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in memory that processes share",
+    note = "numbers and arrays of them can, and structs that derive zerocopy's FromBytes, Immutable, IntoBytes, and are Copy",
+    note = "for a flag take a `u8` or an `ipc::Event`, for texts an `ipc::ShareableList`"
+)]
 pub trait Shareable: FromBytes + IntoBytes + Immutable + Copy + Send + Sync + 'static {}
 
 impl<T: FromBytes + IntoBytes + Immutable + Copy + Send + Sync + 'static> Shareable for T {}

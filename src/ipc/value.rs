@@ -46,6 +46,7 @@ pub(super) type Words = Locked<KIND, Twofold>;
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias("RawValue", "Synchronized", "sharedctypes"))]
 pub struct Value<T> {
     handle: Handle<Words>,
     /// Values are copied in and out: a place for them may be given to other threads whatever they are.
@@ -118,6 +119,7 @@ impl<T: Shareable> Value<T> {
     /// [`LockError::WouldDeadlock`] inside another update of the same value by this thread;
     /// [`LockError::ForeignProcess`], in a process that inherited the value by fork. Never
     /// [`OwnerDied`](LockError::OwnerDied): there is nothing to be put in order.
+    #[doc(alias = "get_lock")]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {
         self.change(Deadline::NEVER, change)
     }

@@ -95,6 +95,7 @@ pub use readiness::Readiness;
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias("JoinableQueue", "SimpleQueue"))]
 pub struct Queue<T> {
     core: Core,
     _items: PhantomData<fn(T) -> T>,

@@ -36,6 +36,7 @@ impl<T: Serialize> Queue<T> {
     /// # Blocking
     ///
     /// Never; for 10 ms at most if a process was stopped at the wrong instruction, and then the queue counts as full.
+    #[doc(alias = "put_nowait")]
     pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_one(value, Wait::No)
     }
@@ -128,6 +129,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// Never; for 10 ms at most if a process was stopped at the wrong instruction, and then the queue counts as empty.
+    #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, GetError> {
         self.get_one(Wait::No)
     }
@@ -327,16 +329,19 @@ impl<T> Queue<T> {
 
     /// How many items are in the queue now: Python's `qsize()`. Another process may change that before the answer is used, as
     /// with all such questions.
+    #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.core.words().counts().ready as usize
     }
 
     /// Whether no item is in the queue now: Python's `empty()`.
+    #[doc(alias = "empty")]
     pub fn is_empty(&self) -> bool {
         !self.core.words().is_ready()
     }
 
     /// Whether no further item has room now, be it ever so short: Python's `full()`. What is on leases keeps its place.
+    #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
         self.core.is_full()
     }
