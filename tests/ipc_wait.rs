@@ -20,7 +20,7 @@ use crewkit::ipc::{Address, Auth, Client, Connection, Fd, Listener, Queue, RecvE
 use crewkit::process::Process;
 use crewkit::queue::Shutdown;
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -45,6 +45,10 @@ fn main() -> ExitCode {
         (
             "an_event_loop_without_descriptors_for_it_is_not_left_in_silence",
             an_event_loop_without_descriptors_for_it_is_not_left_in_silence,
+        ),
+        (
+            "an_event_loop_that_watches_a_socket_which_moves_disturbs_nobody",
+            an_event_loop_that_watches_a_socket_which_moves_disturbs_nobody,
         ),
     ])
 }
@@ -203,4 +207,24 @@ fn an_event_loop_without_descriptors_for_it_is_not_left_in_silence() {
     assert!(wait(&[&lent], BRIEFLY).unwrap().is_empty());
     far.send(&3).unwrap();
     assert_eq!(wait(&[&lent], SOON).unwrap(), [0]);
+}
+
+/// The kernel watches the socket, not its number, until the new owner closes it.
+fn an_event_loop_that_watches_a_socket_which_moves_disturbs_nobody() {
+    let ((near, far), (carrier, harbour)) = (pipe::<u8, u8>().unwrap(), pipe::<Connection<u8, u8>, ()>().unwrap());
+    let (epoll, mut events) = (Epoll::new(EpollCreateFlags::empty()).unwrap(), [EpollEvent::empty()]);
+    epoll.add(far.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 7)).unwrap();
+    carrier.send(&far).unwrap();
+    assert_eq!(epoll.wait(&mut events, EpollTimeout::ZERO), Ok(0));
+    assert_eq!(epoll.delete(far.as_fd()), Err(Errno::ENOENT), "the number leads nowhere by now");
+    let new = harbour.recv().unwrap();
+    // So few that no ring is made of it.
+    for number in 0..20 {
+        near.send(&number).unwrap();
+        assert_eq!((epoll.wait(&mut events, EpollTimeout::ZERO), events[0].data()), (Ok(1), 7));
+        assert!(matches!(far.try_recv(), Err(RecvError::Moved)));
+        assert_eq!(new.recv_timeout(SOON).unwrap(), number);
+    }
+    drop(new);
+    assert!(near.recv_timeout(SOON).unwrap_err().is_closed());
 }
