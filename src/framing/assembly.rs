@@ -87,6 +87,7 @@ impl Assembly {
     }
 
     /// Judges the chunk whose header arrived: where its payload goes, and whether it completes the message.
+    #[inline]
     pub(crate) fn accept(&mut self, header: &Header) -> Result<(Place, bool), FrameError> {
         let judged = self.judge(header);
         self.state = match judged {
@@ -107,6 +108,7 @@ impl Assembly {
     }
 
     /// The state after this chunk, if it is not the last.
+    #[inline]
     fn judge(&self, header: &Header) -> Result<State, FrameError> {
         let held = match self.state {
             _ if header.first => 0,

@@ -25,6 +25,7 @@ impl Chunks {
     }
 
     /// The same, in chunks of at most `most` bytes.
+    #[inline]
     pub(crate) fn of_at_most(most: usize, total: usize, kind: Kind, fds: u8) -> Self {
         let mut chunks = Self { total, kind, fds, most, sent: 0, next: None };
         chunks.next = Some(chunks.header(true));
@@ -32,11 +33,13 @@ impl Chunks {
     }
 
     /// The next chunk's header and the part of the message that goes behind it; `None` when all was sent.
+    #[inline]
     pub(crate) fn next(&self) -> Option<(Header, Range<usize>)> {
         self.next.map(|header| (header, self.sent..self.sent + header.len))
     }
 
     /// The chunk that [`next`](Self::next) gave was sent.
+    #[inline]
     pub(crate) fn advance(&mut self) {
         if let Some(header) = self.next.take() {
             self.sent += header.len;
@@ -44,6 +47,7 @@ impl Chunks {
         }
     }
 
+    #[inline]
     fn header(&self, first: bool) -> Header {
         let left = self.total - self.sent;
         Header {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::endpoint::Endpoint;
 use super::lane::{Inlet, News, Outlet};
-use super::wire::{DEFAULT_LIMIT, KEPT_BUFFER, Message, WireError};
+use super::wire::{DEFAULT_LIMIT, KEPT_BUFFER, Message, Target, WireError};
 use super::{RecvError, SendError, parcel, wait};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
@@ -149,14 +149,20 @@ impl<R> Incoming<R> {
     }
 
     pub(super) fn recv_bytes_into(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-        self.receive(Kind::Bytes, deadline, |lane| {
-            let needed = lane.held_len();
-            let target = buffer.get_mut(..needed).ok_or(RecvError::BufferTooShort { needed })?;
-            let message = lane.take();
-            target.copy_from_slice(&message.bytes);
-            lane.recycle(message.bytes);
-            Ok(needed)
-        })
+        let fd = self.endpoint.usable()?;
+        let mut lane = self.lane.borrow_mut();
+        let mut target = Target::new(buffer);
+        let arrived = self.await_message(&mut lane, &mut target, fd, Kind::Bytes, deadline);
+        let received = match arrived {
+            Ok(()) => lane.take_from(&target).map_or_else(|| take_held(&mut lane, target.into_buffer()), Ok),
+            Err(error) => {
+                lane.keep(target);
+                Err(error)
+            }
+        };
+        drop(lane);
+        self.put_sign_right(fd);
+        received
     }
 
     /// The descriptor, for whoever waits for it.
@@ -227,7 +233,8 @@ impl<R> Incoming<R> {
     ) -> Result<T, RecvError> {
         let fd = self.endpoint.usable()?;
         let mut lane = self.lane.borrow_mut();
-        let received = self.await_message(&mut lane, fd, wanted, deadline).and_then(|()| take(&mut lane));
+        let arrived = self.await_message(&mut lane, &mut Target::none(), fd, wanted, deadline);
+        let received = arrived.and_then(|()| take(&mut lane));
         drop(lane);
         self.put_sign_right(fd);
         received
@@ -236,13 +243,14 @@ impl<R> Incoming<R> {
     fn await_message(
         &self,
         lane: &mut Inlet,
+        target: &mut Target<'_>,
         fd: BorrowedFd<'_>,
         wanted: Kind,
         deadline: Deadline,
     ) -> Result<(), RecvError> {
         let mut is_over = false;
         loop {
-            match lane.advance(fd, self.endpoint.is_lent()) {
+            match lane.advance(target, fd, self.endpoint.is_lent()) {
                 Ok(Some(kind)) if kind == wanted => return Ok(()),
                 Ok(Some(kind)) => return Err(RecvError::WrongKind { is_bytes: kind == Kind::Bytes }),
                 Ok(None) if is_over => return Err(RecvError::Timeout),
@@ -262,4 +270,15 @@ impl<R> Incoming<R> {
             }
         }
     }
+}
+
+/// Takes a message of bytes that came before anybody had a buffer for it, or that is too long for this one, and kept.
+#[cold]
+fn take_held(lane: &mut Inlet, buffer: &mut [u8]) -> Result<usize, RecvError> {
+    let needed = lane.held_len();
+    let target = buffer.get_mut(..needed).ok_or(RecvError::BufferTooShort { needed })?;
+    let message = lane.take();
+    target.copy_from_slice(&message.bytes);
+    lane.recycle(message.bytes);
+    Ok(needed)
 }

@@ -72,6 +72,7 @@ impl Endpoint {
     }
 
     /// The descriptor, if this process may use it.
+    #[inline]
     pub(super) fn usable(&self) -> Result<BorrowedFd<'_>, Gone> {
         if self.owner.load(Ordering::Relaxed) != generation::current() {
             self.inherit();
@@ -85,6 +86,7 @@ impl Endpoint {
     }
 
     /// Whether others may use the descriptor too, so that all news must come by it.
+    #[inline]
     pub(super) fn is_lent(&self) -> bool {
         self.is_lent.load(Ordering::Relaxed)
     }

@@ -5,6 +5,7 @@
 //! the message's own buffer. Invariants 1 to 6 of the [README](README.md) are kept here and in `framing`.
 
 mod control;
+mod target;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -14,6 +15,7 @@ use crate::framing::{Assembly, Chunks, FrameError, HEADER_LEN, Header, Kind, MAX
 use crate::sys::socket::{MAX_FDS_PER_RECORD, peek_record, recv_record, send_record};
 
 pub(crate) use control::Control;
+pub(crate) use target::{Onto, Target};
 
 /// The longest message taken or sent where nobody asked for another limit: 1 GiB.
 pub(crate) const DEFAULT_LIMIT: u64 = 1 << 30;
@@ -315,6 +317,7 @@ impl Receiver {
     }
 
     /// The message held, in the receiver's own buffer; give that back by [`recycle`](Self::recycle).
+    #[inline]
     pub(crate) fn take(&mut self) -> Message {
         self.whole = None;
         Message { bytes: std::mem::take(&mut self.bytes), fds: std::mem::take(&mut self.fds) }
@@ -326,6 +329,7 @@ impl Receiver {
     }
 
     /// Takes back the buffer of a message that was taken, for the next one, unless it grew too large to keep.
+    #[inline]
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         if buffer.capacity() <= KEPT_BUFFER && self.bytes.capacity() == 0 {
             buffer.clear();
@@ -339,37 +343,6 @@ impl Receiver {
             let exact = message.bytes.as_slice().to_vec();
             self.recycle(std::mem::replace(&mut message.bytes, exact));
         }
-    }
-
-    /// Takes a piece that came by other means than a socket, with its descriptors, of which some may be lost; `copy` puts its
-    /// bytes at the end of what is held, or, given nowhere to put them, drops them.
-    #[inline]
-    pub(crate) fn accept_piece(
-        &mut self,
-        header: &Header,
-        fds: Vec<OwnedFd>,
-        fds_truncated: bool,
-        copy: impl FnOnce(Option<&mut Vec<u8>>),
-    ) -> Result<(), WireError> {
-        let accepted = self.assembly.accept(header);
-        match accepted {
-            Ok((Place::Start, complete)) if fds_truncated || fds.len() != usize::from(header.fds) => {
-                copy(None);
-                return Err(self.lose(complete, fds_truncated || fds.len() < usize::from(header.fds)));
-            }
-            Ok((Place::Start, _)) => {
-                self.bytes.clear();
-                self.fds = fds;
-                copy(Some(&mut self.bytes));
-            }
-            Ok((Place::End, _)) => copy(Some(&mut self.bytes)),
-            Ok((Place::Nowhere, _)) | Err(_) => {
-                copy(None);
-                self.discard();
-            }
-        }
-        self.whole = accepted?.1.then_some(header.kind);
-        Ok(())
     }
 
     /// Receives one record; `false` when there is none.

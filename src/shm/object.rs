@@ -136,6 +136,7 @@ unsafe impl<const KIND: u32, T: Words> Layout for Locked<KIND, T> {
 impl<const KIND: u32, T> Deref for Plain<KIND, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.0
     }
@@ -254,6 +255,7 @@ impl<T: Layout> Object<T> {
     }
 
     /// The words behind the value.
+    #[inline]
     pub(crate) fn rest(&self) -> &[AtomicU64] {
         &self.segment.words()[Self::REST / size_of::<u64>()..]
     }
@@ -269,6 +271,7 @@ pub(crate) fn version(word: &AtomicU64) -> &Twofold {
 impl<T: Layout> Deref for Object<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         let base = self.segment.words().as_ptr();
         // SAFETY: invariant 1: there is room for the header and a `T`.

@@ -48,6 +48,7 @@ impl Segment {
     }
 
     /// The words, in the same order in every process.
+    #[inline]
     pub(crate) fn words(&self) -> &[AtomicU64] {
         self.mapping.words()
     }

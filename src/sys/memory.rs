@@ -138,6 +138,7 @@ impl Mapping {
     }
 
     /// The segment's words.
+    #[inline]
     pub(crate) fn words(&self) -> &[AtomicU64] {
         let words = self.bytes.get() / size_of::<AtomicU64>();
         // SAFETY: invariants 1 to 3; a page is aligned for a word; `check` saw whole words; the borrow of `self` keeps

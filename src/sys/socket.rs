@@ -1,8 +1,8 @@
 //! SEQPACKET pairs, and records with descriptors in them: the carrier of every message between processes.
 //!
 //! Called by `ipc`, and by whoever owns a socket of its own (the fork server, the pre-fork master). A record is
-//! atomic in the kernel: it arrives whole or not at all, whatever happens to its sender. Nothing here blocks: every
-//! operation passes MSG_DONTWAIT, and waiting is [`super::poll`]'s part.
+//! atomic in the kernel: it arrives whole or not at all, whatever happens to its sender. Nothing here blocks but
+//! [`await_record`]: every other operation passes MSG_DONTWAIT, and waiting is [`super::poll`]'s part.
 //!
 //! # Safety
 //!
@@ -132,11 +132,17 @@ pub(crate) fn recv_record(
         libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
         libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: room.min(spare.len()) },
     ];
-    let received = receive(fd, &mut parts)?;
+    let received = receive(fd, &mut parts, libc::MSG_DONTWAIT)?;
     let appended = received.len.saturating_sub(head.len());
     // SAFETY: the kernel filled `head` first and then wrote `appended` bytes, at most `room`, behind the old length.
     unsafe { tail.set_len(tail.len() + appended) };
     Ok(received)
+}
+
+/// Receives the first bytes of one record, and waits for it: one system call where poll and [`recv_record`] are two.
+/// `WouldBlock` from a socket that somebody has made so that it never does.
+pub(crate) fn await_record(fd: BorrowedFd<'_>, head: &mut [u8]) -> io::Result<Received> {
+    receive(fd, &mut [libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() }], 0)
 }
 
 /// Copies the first bytes of the next record without taking it. Zero at the end of the stream.
@@ -169,7 +175,7 @@ fn reset_tolerant<T>(mut op: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 /// recvmsg(2), with its descriptors owned. `parts` must point to writable memory that the caller has borrowed.
-fn receive(fd: BorrowedFd<'_>, parts: &mut [libc::iovec]) -> io::Result<Received> {
+fn receive(fd: BorrowedFd<'_>, parts: &mut [libc::iovec], flags: libc::c_int) -> io::Result<Received> {
     #[repr(C)]
     union Control {
         bytes: [MaybeUninit<u8>; CONTROL_SPACE],
@@ -178,7 +184,7 @@ fn receive(fd: BorrowedFd<'_>, parts: &mut [libc::iovec]) -> io::Result<Received
     let mut control = Control { bytes: [MaybeUninit::uninit(); CONTROL_SPACE] };
     // SAFETY: all-zero bytes are a msghdr without address, buffers and control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = flags | libc::MSG_CMSG_CLOEXEC;
     let len = reset_tolerant(|| {
         retry(|| {
             message.msg_iov = parts.as_mut_ptr();

@@ -24,6 +24,11 @@ impl LastLook {
         }
         is_long_ago
     }
+
+    /// It was looked at by other means.
+    pub(crate) fn is_now(&mut self) {
+        self.0 = Some(ticks());
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -46,4 +46,10 @@ impl Bytes for Plain {
             onto.extend(self.read_word(at).to_ne_bytes());
         }
     }
+
+    fn read_into(&self, position: u32, onto: &mut [u8]) {
+        for (at, bytes) in (position..).step_by(8).zip(onto.chunks_mut(8)) {
+            bytes.copy_from_slice(&self.read_word(at).to_ne_bytes());
+        }
+    }
 }

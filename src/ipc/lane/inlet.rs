@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Track;
 use super::intake::Intake;
 use crate::framing::Kind;
-use crate::ipc::wire::{Control, Message, Next, ROUND, Receiver, WireError};
+use crate::ipc::wire::{Control, Message, Next, ROUND, Receiver, Target, WireError};
 use crate::shm::ring::{Alarm, Side};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Readiness, wait};
@@ -72,23 +72,33 @@ impl Inlet {
         self.messages.holds_something() || holds_descriptors
     }
 
-    /// Receives what is there until a message is whole; says its kind and holds it until [`take`](Self::take). `None`
-    /// when there is no more for now, or after many pieces. `lent` says that others use the socket too: then a ring that
+    /// Receives what is there until a message is whole; says its kind and holds it until [`take`](Self::take), or in `target`
+    /// until [`take_from`](Self::take_from). `None` when there is no more for now, or after many pieces. `lent` says that others use the socket too: then a ring that
     /// is offered is not taken up.
     #[inline]
-    pub(in crate::ipc) fn advance(&mut self, fd: BorrowedFd<'_>, lent: bool) -> Result<Option<Kind>, WireError> {
+    pub(in crate::ipc) fn advance(
+        &mut self,
+        target: &mut Target<'_>,
+        fd: BorrowedFd<'_>,
+        lent: bool,
+    ) -> Result<Option<Kind>, WireError> {
         match &mut self.lane {
-            Lane::Ring(intake) => intake.advance(&mut self.messages, fd),
-            Lane::Socket(_) => self.advance_by_socket(fd, lent),
+            Lane::Ring(intake) => intake.advance(&mut self.messages, target, fd),
+            Lane::Socket(_) => self.advance_by_socket(target, fd, lent),
         }
     }
 
     #[cold]
-    fn advance_by_socket(&mut self, fd: BorrowedFd<'_>, lent: bool) -> Result<Option<Kind>, WireError> {
+    fn advance_by_socket(
+        &mut self,
+        target: &mut Target<'_>,
+        fd: BorrowedFd<'_>,
+        lent: bool,
+    ) -> Result<Option<Kind>, WireError> {
         let mut records = ROUND;
         while records > 0 {
             if let Lane::Ring(intake) = &mut self.lane {
-                return intake.advance(&mut self.messages, fd);
+                return intake.advance(&mut self.messages, target, fd);
             }
             let whole = self.messages.advance_within(&mut records, fd)?;
             let Some((control, fds)) = self.messages.take_control() else { return Ok(whole) };
@@ -200,6 +210,17 @@ impl Inlet {
         self.messages.take()
     }
 
+    /// The length of the message held in `target`, if that is where it is.
+    #[inline]
+    pub(in crate::ipc) fn take_from(&mut self, target: &Target<'_>) -> Option<usize> {
+        self.messages.take_from(target)
+    }
+
+    /// Goes on without `target`: what it holds of a message that is not whole is kept here.
+    pub(in crate::ipc) fn keep(&mut self, target: Target<'_>) {
+        self.messages.keep(target);
+    }
+
     pub(in crate::ipc) fn held_len(&self) -> usize {
         self.messages.held_len()
     }
@@ -244,7 +265,7 @@ mod tests {
             }
             match looks {
                 true => assert!(!inlet.is_ready(far.as_fd(), false)),
-                false => assert!(inlet.advance(far.as_fd(), false).unwrap().is_none()),
+                false => assert!(inlet.advance(&mut Target::none(), far.as_fd(), false).unwrap().is_none()),
             }
             let is_left = || recv_record(far.as_fd(), &mut [0; HEADER_LEN], &mut Vec::new(), 0).is_ok();
             let left = (0..).take_while(|_| is_left()).count();

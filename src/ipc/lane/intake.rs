@@ -6,11 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use super::inlet::News;
 use super::{Patience, Track, until};
 use crate::framing::{HEADER_LEN, Header, Kind};
-use crate::ipc::wire::{Control, Next, ROUND, Receiver, WireError};
+use crate::ipc::wire::{Control, Next, Onto, ROUND, Receiver, Target, WireError};
 use crate::shm::ring::{Bytes, Consumer, Corrupt, Record, Side};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Readiness, wait};
-use crate::sys::socket::recv_record;
+use crate::sys::socket::{Received, await_record, recv_record};
 
 /// The receiving side of a ring. What arrived of a message is held by the [`Receiver`] that is passed in.
 #[derive(Debug)]
@@ -55,14 +55,19 @@ impl Intake {
     }
 
     #[inline]
-    pub(super) fn advance(&mut self, messages: &mut Receiver, fd: BorrowedFd<'_>) -> Result<Option<Kind>, WireError> {
+    pub(super) fn advance(
+        &mut self,
+        messages: &mut Receiver,
+        target: &mut Target<'_>,
+        fd: BorrowedFd<'_>,
+    ) -> Result<Option<Kind>, WireError> {
         messages.check()?;
         for _ in 0..ROUND {
             if let Some(kind) = messages.whole() {
                 return Ok(Some(kind));
             }
             match self.peek()? {
-                Some(record) => self.take_piece(messages, fd, record)?,
+                Some(record) => self.take_piece(messages, target, fd, record)?,
                 None if self.ended => return Err(WireError::Closed),
                 None => {
                     self.patience.expect_batches(self.batch > 1);
@@ -105,20 +110,27 @@ impl Intake {
     }
 
     #[inline]
-    fn take_piece(&mut self, messages: &mut Receiver, fd: BorrowedFd<'_>, record: Record) -> Result<(), WireError> {
+    fn take_piece(
+        &mut self,
+        messages: &mut Receiver,
+        target: &mut Target<'_>,
+        fd: BorrowedFd<'_>,
+        record: Record,
+    ) -> Result<(), WireError> {
         let header = self.header(record).map_err(|_| self.give_up("a record that is no piece of a message"))?;
         let (fds, truncated) = match header.fds {
             0 => (Vec::new(), false),
             _ => self.take_descriptors(messages, fd)?,
         };
         let (ring, consumer) = (&self.track.ring, &mut self.consumer);
-        let accepted = messages.accept_piece(&header, fds, truncated, |onto| {
-            let (mut nowhere, total) = (Vec::new(), record.length - header.len);
-            let (onto, skipped) = onto.map_or((&mut nowhere, record.length), |onto| (onto, total));
-            consumer.take(ring.words(), &ring.bytes(), record, skipped, onto);
+        let (words, bytes, total) = (ring.words(), ring.bytes(), record.length - header.len);
+        let accepted = messages.accept_piece(&header, fds, truncated, target, |onto| match onto {
+            Onto::Held(held) => consumer.take(words, &bytes, record, total, held),
+            Onto::Caller(slice) => consumer.take_into(words, &bytes, record, total, slice),
+            Onto::Nowhere => consumer.take_into(words, &bytes, record, total, &mut []),
         });
         // A sender that sleeps is woken once half of the ring is free: not for each record.
-        if consumer.known_bytes() <= ring.bytes().length() / 2 && ring.words().must_wake(Side::Producer) {
+        if consumer.known_bytes() <= bytes.length() / 2 && words.must_wake(Side::Producer) {
             self.track.ring_bell();
         }
         accepted
@@ -172,8 +184,15 @@ impl Intake {
                 Err(self.give_up("descriptors that belong to no message"))
             };
         }
+        self.receive_from_socket(|head| recv_record(fd, head, &mut Vec::new(), 0))
+    }
+
+    fn receive_from_socket(
+        &mut self,
+        receive: impl FnOnce(&mut [u8]) -> io::Result<Received>,
+    ) -> Result<bool, WireError> {
         let mut head = [0; HEADER_LEN];
-        let received = match recv_record(fd, &mut head, &mut Vec::new(), 0) {
+        let received = match receive(&mut head) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(WireError::Io(error)),
@@ -206,7 +225,7 @@ impl Intake {
                     if !is_more {
                         return true;
                     }
-                    self.take_piece(messages, fd, record)
+                    self.take_piece(messages, &mut Target::none(), fd, record)
                 }
                 Ok(None) if self.ended => return true,
                 Ok(None) if self.look_at_socket(messages, fd) => Ok(()),
@@ -231,10 +250,21 @@ impl Intake {
             words.bell(Side::Consumer).disarm();
             return Ok(());
         }
-        let slept = wait(fd, Readiness::READ, until(alarm, deadline));
-        words.bell(Side::Consumer).disarm();
-        if slept?.any() {
-            self.look_at_socket(messages, fd);
+        let until = until(alarm, deadline);
+        let heard = if until.remaining().is_none() && self.descriptors.is_none() {
+            self.receive_from_socket(|head| await_record(fd, head))
+        } else {
+            Ok(false)
+        };
+        let is_readable = match heard {
+            Ok(false) => wait(fd, Readiness::READ, until).map(Readiness::any),
+            Ok(true) | Err(_) => Ok(false),
+        };
+        self.track.ring.words().bell(Side::Consumer).disarm();
+        // One record is enough: whatever else is there will end the next sleep.
+        let heard = if is_readable? { self.read_socket(fd) } else { heard };
+        if let Err(error) = heard {
+            messages.fail(error);
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ pub(super) struct Outflow {
     patience: Patience,
     /// At whether the receiver lives: no system call tells each message.
     last_look: LastLook,
+    /// There is no receiver any more.
+    is_alone: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ impl Outflow {
     pub(super) fn new(track: Track) -> Self {
         let producer = Producer::resume(track.ring.words());
         let (patience, last_look) = (Patience::new(), LastLook::default());
-        Self { track, producer, begun: None, lack: Lack::Socket, patience, last_look }
+        Self { track, producer, begun: None, lack: Lack::Socket, patience, last_look, is_alone: false }
     }
 
     pub(super) fn track(&self) -> &Track {
@@ -62,10 +64,25 @@ impl Outflow {
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> io::Result<bool> {
+        if self.begun.is_none() && bytes.len() <= PIECE && fds.is_empty() {
+            self.check_receiver()?;
+            let header = Header { len: bytes.len(), first: true, last: true, kind, fds: 0, total: bytes.len() as u64 };
+            return Ok(self.put(fd, &header, bytes, fds)? && self.was_sent(fd)?);
+        }
+        self.try_send_pieces(fd, kind, bytes, fds)
+    }
+
+    fn try_send_pieces(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        kind: Kind,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<bool> {
         let mut chunks = match self.begun.take() {
             Some(begun) => begun,
             None => {
-                self.check_receiver(fd)?;
+                self.check_receiver()?;
                 let count = u8::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
                 Chunks::of_at_most(PIECE, bytes.len(), kind, count)
             }
@@ -77,19 +94,44 @@ impl Outflow {
                 self.begun = Some(chunks);
                 return Ok(false);
             }
+            if header.last {
+                return self.was_sent(fd);
+            }
             chunks.advance();
-            if self.track.ring.words().must_wake(Side::Consumer)
-                && let Err(error) = self.wake_receiver(fd)
-                && !header.last
-            {
-                return Err(error);
+            if self.track.ring.words().must_wake(Side::Consumer) {
+                self.wake_receiver(fd)?;
             }
         }
         Ok(true)
     }
 
-    /// Says that there is something in the ring. Whatever comes of it, what is there is there: a message whose last piece
-    /// is in the ring was sent, and what it holds is the receiver's.
+    /// After the last piece of a message is in the ring: has the receiver woken, if it sleeps, and otherwise looks now and
+    /// then at whether there is one. `BrokenPipe` if there is none, and it has not taken this message: then nobody will.
+    #[inline]
+    fn was_sent(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let told = if self.track.ring.words().must_wake(Side::Consumer) {
+            self.last_look.is_now();
+            self.wake_receiver(fd)
+        } else if self.last_look.is_long_ago() {
+            is_there(fd)
+        } else {
+            return Ok(true);
+        };
+        match told {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.was_taken(error),
+            // Whatever else came of it, what is there is there, and what it holds is the receiver's.
+            Ok(()) | Err(_) => Ok(true),
+        }
+    }
+
+    /// The receiver is gone, and has taken this message before, or it is as if that had not been sent.
+    #[cold]
+    fn was_taken(&mut self, gone: io::Error) -> io::Result<bool> {
+        self.is_alone = true;
+        if self.producer.is_all_taken(self.track.ring.words()).map_err(corrupt)? { Ok(true) } else { Err(gone) }
+    }
+
+    /// Says that there is something in the ring.
     #[cold]
     fn wake_receiver(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         // A socket without room has something in it for who sleeps there.
@@ -125,13 +167,13 @@ impl Outflow {
         self.producer.could_put(self.track.ring.words(), &self.track.ring.bytes(), length)
     }
 
-    /// `BrokenPipe` if the receiver is gone: as of now where it has said so, as of some microseconds ago otherwise.
+    /// `BrokenPipe` if the receiver has said that it is gone, or was [seen](Self::was_sent) to be.
     #[inline]
-    fn check_receiver(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        if self.track.ring.words().is_deaf() {
+    fn check_receiver(&mut self) -> io::Result<()> {
+        if self.is_alone || self.track.ring.words().is_deaf() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.last_look.is_long_ago() { is_there(fd) } else { Ok(()) }
+        Ok(())
     }
 
     pub(super) fn wait(&mut self, fd: BorrowedFd<'_>, deadline: Deadline) -> io::Result<()> {
@@ -177,28 +219,50 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
-    use crate::sys::socket::{seqpacket_pair, shut_down_sending};
+    use crate::shm::ring::Consumer;
+    use crate::sys::socket::seqpacket_pair;
 
-    /// A socket by which nothing can be said, though nobody has hung up.
+    /// A descriptor by which nothing can be said, though nobody has hung up.
     #[test]
     fn what_is_in_the_ring_was_sent_though_the_receiver_cannot_be_told() {
-        let (near, _far) = seqpacket_pair().unwrap();
-        shut_down_sending(near.as_fd()).unwrap();
         let null = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        for mute in [near, null] {
+        let (track, _bell) = Track::create().unwrap();
+        let mut flow = Outflow::new(track);
+        for _ in 0..3 {
+            let _alarm = flow.track.ring.words().arm(Side::Consumer);
+            assert!(flow.try_send(null.as_fd(), Kind::Bytes, b"whole", &[]).unwrap());
+            assert!(flow.track.ring.words().must_wake(Side::Consumer), "the next message tells it");
+        }
+        let _alarm = flow.track.ring.words().arm(Side::Consumer);
+        assert!(
+            flow.try_send(null.as_fd(), Kind::Bytes, &[0; 2 * PIECE], &[]).is_err(),
+            "of that only a part is there"
+        );
+        assert!(flow.begun.is_none());
+    }
+
+    /// Two sides that died: while the receiver slept, and while it looked.
+    #[test]
+    fn what_a_receiver_that_is_gone_has_not_taken_was_not_sent() {
+        for sleeps in [true, false] {
             let (track, _bell) = Track::create().unwrap();
             let mut flow = Outflow::new(track);
-            for _ in 0..3 {
-                let _alarm = flow.track.ring.words().arm(Side::Consumer);
-                assert!(flow.try_send(mute.as_fd(), Kind::Bytes, b"whole", &[]).unwrap());
-                assert!(flow.track.ring.words().must_wake(Side::Consumer), "the next message tells it");
-            }
-            let _alarm = flow.track.ring.words().arm(Side::Consumer);
-            assert!(
-                flow.try_send(mute.as_fd(), Kind::Bytes, &[0; 2 * PIECE], &[]).is_err(),
-                "of that only a part is there"
-            );
-            assert!(flow.begun.is_none());
+            let (near, far) = seqpacket_pair().unwrap();
+            let mut consumer = Consumer::resume(flow.track.ring.words());
+            let send = |flow: &mut Outflow| {
+                if sleeps {
+                    let _alarm = flow.track.ring.words().arm(Side::Consumer);
+                }
+                flow.doubt();
+                flow.try_send(near.as_fd(), Kind::Bytes, b"whole", &[]).map_err(|error| error.kind())
+            };
+            assert_eq!(send(&mut flow), Ok(true));
+            drop(far);
+            let (ring, gone) = (&flow.track.ring, Err(io::ErrorKind::BrokenPipe));
+            let record = consumer.peek(ring.words(), &ring.bytes()).unwrap().unwrap();
+            consumer.take_into(ring.words(), &ring.bytes(), record, 0, &mut [0; 5]);
+            assert_eq!((send(&mut flow), send(&mut flow)), (gone, gone));
+            assert_eq!(flow.producer.is_all_taken(flow.track.ring.words()), Ok(false), "one was put, and no second");
         }
     }
 }

@@ -161,12 +161,13 @@ impl Outlet {
 mod tests {
     use super::super::Inlet;
     use super::*;
+    use crate::ipc::wire::Target;
     use crate::sys::socket::seqpacket_pair;
 
     fn talk(outlet: &mut Outlet, inlet: &mut Inlet, ends: (&OwnedFd, &OwnedFd), lent: bool, messages: u32) {
         for _ in 0..messages {
             assert!(outlet.try_send(ends.0.as_fd(), false, Kind::Bytes, b"short", &[]).unwrap());
-            assert!(inlet.advance(ends.1.as_fd(), lent).unwrap().is_some());
+            assert!(inlet.advance(&mut Target::none(), ends.1.as_fd(), lent).unwrap().is_some());
             let bytes = inlet.take().bytes;
             inlet.recycle(bytes);
         }
@@ -184,7 +185,7 @@ mod tests {
             }
             assert!(matches!(outlet.lane, Lane::Offered(_, None)), "{:?}", outlet.lane);
             for _ in 0..3 * MESSAGES {
-                assert!(inlet.advance(far.as_fd(), lent_before).unwrap().is_some());
+                assert!(inlet.advance(&mut Target::none(), far.as_fd(), lent_before).unwrap().is_some());
                 let bytes = inlet.take().bytes;
                 inlet.recycle(bytes);
             }

@@ -272,3 +272,50 @@ fn the_kinds_of_messages_are_told_apart() {
         assert_eq!(pair.recv_bytes().unwrap(), bytes);
     }
 }
+
+/// The pieces of a message, as they come by a ring, into the buffers of two callers one after the other.
+#[test]
+fn a_message_begun_in_a_callers_buffer_is_kept_when_that_one_leaves() {
+    let message: Vec<u8> = (0..10).collect();
+    for (kind, room, taken_by_first) in [Kind::Bytes, Kind::Value]
+        .into_iter()
+        .flat_map(|kind| [9, 10, 11].map(|room| (kind, room)))
+        .flat_map(|(kind, room)| (0..=4).map(move |pieces| (kind, room, pieces)))
+    {
+        let mut receiver = Receiver::new(1 << 20);
+        let mut chunks = Chunks::of_at_most(3, message.len(), kind, 0);
+        let mut receive = |receiver: &mut Receiver, target: &mut Target<'_>, pieces| {
+            for _ in 0..pieces {
+                let Some((header, part)) = chunks.next() else { break };
+                let copy = |onto: Onto<'_>| match onto {
+                    Onto::Held(held) => held.extend_from_slice(&message[part]),
+                    Onto::Caller(slice) => slice.copy_from_slice(&message[part]),
+                    Onto::Nowhere => panic!("nothing is wrong with it"),
+                };
+                receiver.accept_piece(&header, Vec::new(), false, target, copy).unwrap();
+                chunks.advance();
+            }
+        };
+        let (mut first, mut second) = (vec![0; room], vec![0; room]);
+        let mut target = Target::new(&mut first);
+        receive(&mut receiver, &mut target, taken_by_first);
+        let goes_there = kind == Kind::Bytes && room >= message.len();
+        if taken_by_first == 4 {
+            assert_eq!(receiver.whole(), Some(kind));
+            assert_eq!(receiver.take_from(&target), goes_there.then_some(message.len()));
+            if goes_there {
+                assert!(!receiver.holds_something());
+                assert_eq!(first[..message.len()], message);
+                continue;
+            }
+        } else {
+            receiver.keep(target);
+        }
+        let mut target = Target::new(&mut second);
+        receive(&mut receiver, &mut target, 4);
+        let is_there = receiver.take_from(&target).is_some();
+        assert_eq!(is_there, goes_there && taken_by_first == 0, "{kind:?}, {room}, {taken_by_first}");
+        let received = if is_there { second[..message.len()].to_vec() } else { receiver.take().bytes };
+        assert_eq!(received, message, "{kind:?}, {room}, {taken_by_first}");
+    }
+}

@@ -32,6 +32,7 @@ pub(crate) enum Alarm {
 }
 
 impl Words {
+    #[inline]
     pub(crate) fn bell(&self, side: Side) -> &Bell {
         match side {
             Side::Producer => &self.bells.0.room,

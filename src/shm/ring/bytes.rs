@@ -40,6 +40,27 @@ impl<'a> Raw<'a> {
         (unsafe { self.base.add(offset) }, self.mask as usize + 1 - offset)
     }
 
+    /// Copies `length` bytes, at most the ring's, from a position.
+    ///
+    /// # Safety
+    ///
+    /// As many can be written at `target`, by nobody else meanwhile.
+    #[inline]
+    unsafe fn copy_out(self, position: u32, length: usize, target: *mut u8) {
+        let (place, left) = self.place(position);
+        if length > left {
+            // SAFETY: invariants 2 and 3, and the caller's promise.
+            unsafe { copy(place, target, left) };
+            // SAFETY: more than `left` bytes can be written there.
+            let target = unsafe { target.add(left) };
+            // SAFETY: as the first; all of it is no longer than the ring.
+            unsafe { copy(self.base, target, length - left) };
+        } else {
+            // SAFETY: as the first of the two.
+            unsafe { copy(place, target, length) };
+        }
+    }
+
     #[inline]
     fn word(self, position: u32) -> &'a AtomicU64 {
         let (place, _) = self.place(position & !7);
@@ -85,22 +106,18 @@ impl Bytes for Raw<'_> {
     fn read(&self, position: u32, length: usize, onto: &mut Vec<u8>) {
         let length = length.min(self.mask as usize + 1);
         onto.reserve(length);
-        let (place, left) = self.place(position);
-        let target = onto.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        if length > left {
-            // SAFETY: invariants 2 and 3; `length` bytes were reserved.
-            unsafe { copy(place, target, left) };
-            // SAFETY: within what was reserved.
-            let target = unsafe { target.add(left) };
-            // SAFETY: as above; all of it is no longer than the ring.
-            unsafe { copy(self.base, target, length - left) };
-        } else {
-            // SAFETY: as the first of the two.
-            unsafe { copy(place, target, length) };
-        }
+        // SAFETY: as many were reserved.
+        unsafe { self.copy_out(position, length, onto.spare_capacity_mut().as_mut_ptr().cast()) };
         let old = onto.len();
         // SAFETY: as many were written.
         unsafe { onto.set_len(old + length) };
+    }
+
+    #[inline]
+    fn read_into(&self, position: u32, onto: &mut [u8]) {
+        let length = onto.len().min(self.mask as usize + 1);
+        // SAFETY: it is a slice of at least that length.
+        unsafe { self.copy_out(position, length, onto.as_mut_ptr()) };
     }
 }
 

@@ -57,14 +57,46 @@ impl Consumer {
         skipped: usize,
         onto: &mut Vec<u8>,
     ) {
-        #[expect(clippy::cast_possible_truncation, reason = "`peek` saw that it is at most a quarter of the ring")]
-        let (length, behind) = (record.length as u32, WORD + skipped.min(record.length) as u32);
-        bytes.read(self.head.position().wrapping_add(behind), record.length - skipped.min(record.length), onto);
-        self.head = self.head.after_record(footprint(length));
+        let skipped = skipped.min(record.length);
+        bytes.read(self.position_of(skipped), record.length - skipped, onto);
+        self.pass(words, record);
+    }
+
+    /// The same, but for where they go: to the beginning of `onto`, as many as it has room for.
+    #[inline]
+    pub(crate) fn take_into(
+        &mut self,
+        words: &Words,
+        bytes: &impl Bytes,
+        record: Record,
+        skipped: usize,
+        onto: &mut [u8],
+    ) {
+        let skipped = skipped.min(record.length);
+        let length = onto.len().min(record.length - skipped);
+        if let Some(onto) = onto.get_mut(..length) {
+            bytes.read_into(self.position_of(skipped), onto);
+        }
+        self.pass(words, record);
+    }
+
+    /// Of the byte of the next record that comes behind so many.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "`peek` saw that it is at most a quarter of the ring")]
+    fn position_of(&self, skipped: usize) -> u32 {
+        self.head.position().wrapping_add(WORD + skipped as u32)
+    }
+
+    /// Gives the room of the next record back.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "as above")]
+    fn pass(&mut self, words: &Words, record: Record) {
+        self.head = self.head.after_record(footprint(record.length as u32));
         words.head.0.store(self.head.to_word(), Ordering::Release);
     }
 
     /// The first word of the record that [`peek`](Self::peek) gave, which has one.
+    #[inline]
     pub(crate) fn first_word(&self, bytes: &impl Bytes) -> u64 {
         bytes.read_word(self.head.position().wrapping_add(WORD))
     }

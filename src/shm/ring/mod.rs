@@ -199,18 +199,23 @@ pub(crate) trait Bytes {
 
     /// Copies `length` bytes from a position that is a multiple of 8, and round the end, to the end of `onto`.
     fn read(&self, position: u32, length: usize, onto: &mut Vec<u8>);
+
+    /// Copies as many bytes as `onto` has from such a position.
+    fn read_into(&self, position: u32, onto: &mut [u8]);
 }
 
 /// The bytes of a header and of the alignment of records.
 const WORD: u32 = 8;
 
 /// How much of a ring a record with so many bytes takes.
+#[inline]
 pub(crate) const fn footprint(length: u32) -> u32 {
     WORD + length.next_multiple_of(WORD)
 }
 
 /// The longest record, in bytes, of a ring of that length: there is room for four of them, so that the two sides work at
 /// the same time.
+#[inline]
 pub(crate) const fn longest(length: u32) -> usize {
     (length / 4 - WORD) as usize
 }

@@ -58,6 +58,12 @@ impl Producer {
         Ok(Put::Done)
     }
 
+    /// Whether all that was put was taken.
+    pub(crate) fn is_all_taken(&mut self, words: &Words) -> Result<bool, Corrupt> {
+        self.look(words)?;
+        Ok(self.head == self.tail)
+    }
+
     /// The index that the next record will have; no other had it.
     pub(crate) fn index(&self) -> u64 {
         self.tail.to_word()
