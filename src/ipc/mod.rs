@@ -85,7 +85,7 @@ pub use lock::{Lock, LockGuard};
 pub use lock_error::{LockError, NotOwner};
 pub use memory::{OutOfRange, SealError, SharedBytes, SharedMemory};
 pub use permit::{OwnedPermit, Permit, ReleaseError};
-pub use queue::{GetError, Iter as QueueIter, Lease, PutError, Queue, Readiness, TryIter as QueueTryIter};
+pub use queue::{GetError, Iter as QueueIter, Lease, LeaseError, PutError, Queue, Readiness, TryIter as QueueTryIter};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Semaphore};
 pub use shareable::Shareable;

@@ -49,6 +49,8 @@ pub(crate) struct Seat {
     pid: AtomicU32,
     /// What its owner sleeps on, where it sleeps for itself alone.
     pub(crate) call: SharedFutex,
+    /// 1: its owner has gone and left something behind; it sits down here when it comes again.
+    vacated: AtomicU32,
 }
 
 /// The table.
@@ -73,14 +75,21 @@ impl Roster {
             start: AtomicU64::new(0),
             pid: AtomicU32::new(0),
             call: SharedFutex::new(0),
+            vacated: AtomicU32::new(0),
         };
         let (namespace, used) = (AtomicU64::new(0), AtomicU32::new(0));
         Self { namespace, used, recoveries: 0.into(), seats: std::array::from_fn(|_| seat()) }
     }
 
-    /// Under the mutex: a seat for a process, which has `word`; `None` when all are taken.
+    /// Under the mutex: a seat for a process, which has `word`; `None` when all are taken. One that it has
+    /// [vacated](Self::vacate) comes first, with what it has there.
     pub(crate) fn sit_down(&self, life: Life, word: u64) -> Option<usize> {
         let used = self.used();
+        let vacated = |&index: &usize| self.seats[index].vacated.load(Ordering::Relaxed) != 0;
+        if let Some(index) = (NOBODYS + 1..used).filter(vacated).find(|&index| self.owner(index) == Some(life)) {
+            self.seats[index].vacated.store(0, Ordering::Relaxed);
+            return Some(index);
+        }
         let index = (NOBODYS + 1..used).find(|&index| self.owner(index).is_none()).unwrap_or(used);
         let seat = self.seats.get(index)?;
         if index == used {
@@ -89,6 +98,7 @@ impl Roster {
         seat.word.store(word, Ordering::Relaxed);
         seat.more.store(0, Ordering::Relaxed);
         seat.call.word.store(0, Ordering::Relaxed);
+        seat.vacated.store(0, Ordering::Relaxed);
         seat.start.store(life.start(), Ordering::Relaxed);
         seat.pid.store(life.pid(), Ordering::Release);
         Some(index)
@@ -97,6 +107,11 @@ impl Roster {
     /// Under the mutex: the seat is free. What its owner had was taken before.
     pub(crate) fn leave(&self, index: usize) {
         self.seats[index].pid.store(0, Ordering::Relaxed);
+    }
+
+    /// Under the mutex: its owner goes, and keeps what it has: whoever sits down for the same process gets this seat.
+    pub(crate) fn vacate(&self, index: usize) {
+        self.seats[index].vacated.store(1, Ordering::Relaxed);
     }
 
     /// A seat.
@@ -124,9 +139,20 @@ impl Roster {
         enter: impl Fn() -> Result<I, E>,
         clear: impl Fn(&I, usize),
     ) -> Result<bool, E> {
+        self.reap_among(|_| true, own, enter, clear)
+    }
+
+    /// The same of the seats that are meant: of others the kernel is not asked.
+    pub(crate) fn reap_among<I, E>(
+        &self,
+        is_meant: impl Fn(usize) -> bool,
+        own: Life,
+        enter: impl Fn() -> Result<I, E>,
+        clear: impl Fn(&I, usize),
+    ) -> Result<bool, E> {
         let mut found = false;
         let mut next = NOBODYS + 1;
-        while let Some((index, life)) = self.dead(next, own) {
+        while let Some((index, life)) = self.dead(next, &is_meant, own) {
             next = index + 1;
             let inside = enter()?;
             // Somebody else may have cleared it meanwhile, and another may sit there.
@@ -151,8 +177,8 @@ impl Roster {
     }
 
     /// Somebody from seat `from` on who has ended.
-    fn dead(&self, from: usize, own: Life) -> Option<(usize, Life)> {
-        (from..self.used()).find_map(|index| {
+    fn dead(&self, from: usize, is_meant: &impl Fn(usize) -> bool, own: Life) -> Option<(usize, Life)> {
+        (from..self.used()).filter(|&index| is_meant(index)).find_map(|index| {
             let life = self.owner(index).filter(|&life| life != own)?;
             life.is_over().then_some((index, life))
         })

@@ -68,11 +68,24 @@ fn what_can_never_be_put_is_refused_before_anything_is_written() {
     let PutError::TooLarge { value, len, limit } = queue.put(vec![7_u8; 500]).unwrap_err() else { panic!() };
     assert_eq!((value.len(), len, limit), (500, 502, 248));
     let error = queue.put_many([vec![1], vec![0; 500], vec![2]]).unwrap_err();
-    assert_eq!(error.to_string(), "an item of 502 bytes, where the queue has room for 248 in all; make it with more");
+    let why =
+        "an item of 502 bytes, where the queue has room for 248 in all: make it with more (Queue::with_bytes), or";
+    assert!(error.to_string().starts_with(why), "{error}");
     assert_eq!(error.into_inner().len(), 3);
     assert!(queue.is_empty());
     queue.put(vec![7; 246]).unwrap();
     assert_eq!(queue.get().unwrap().len(), 246);
+}
+
+#[test]
+fn items_are_as_large_as_the_queue_was_made_for() {
+    const LARGE: usize = 5 << 20;
+    let queue = Queue::bounded(10).unwrap();
+    assert!(matches!(queue.put(vec![7_u8; LARGE]), Err(PutError::TooLarge { len, .. }) if len > LARGE));
+    let queue = Queue::with_bytes(10, 2 * LARGE + 100).unwrap();
+    (0..2).for_each(|_| queue.try_put(vec![7_u8; LARGE]).unwrap());
+    assert!(queue.try_put(vec![7_u8; LARGE]).unwrap_err().is_full());
+    assert!(queue.try_iter().all(|item| item.unwrap() == [7; LARGE]));
 }
 
 #[test]
@@ -347,6 +360,24 @@ fn a_queue_is_itself_wherever_it_is_sent_and_of_one_type() {
     let other: Connection<(), Queue<i64>> = Connection::from(far.as_fd().try_clone_to_owned().unwrap());
     drop(far);
     assert!(matches!(other.recv().unwrap_err(), RecvError::Decode(why) if why.contains("of another type")));
+}
+
+#[test]
+fn a_process_that_receives_the_queue_again_and_again_has_one_seat() {
+    const ROUNDS: u32 = 2_000;
+    let queue = Queue::unbounded().unwrap();
+    let (near, far) = pipe::<Queue<u32>, ()>().unwrap();
+    for round in 0..ROUNDS {
+        queue.put(round).unwrap();
+        near.send(&queue).unwrap();
+        assert_eq!(far.recv().unwrap().get().unwrap(), round);
+    }
+    assert_eq!(queue.unfinished().unwrap(), ROUNDS as usize);
+    near.send(&queue).unwrap();
+    let again = far.recv().unwrap();
+    (0..ROUNDS).for_each(|_| again.task_done().unwrap());
+    assert_eq!(again.task_done(), Err(TooManyTaskDone));
+    assert!(queue.join_timeout(Duration::ZERO).unwrap());
 }
 
 #[test]

@@ -55,6 +55,11 @@ fn main() -> ExitCode {
         ("a_lease_of_the_killed_is_handed_out_again", queueing::a_lease_of_the_killed_is_handed_out_again),
         ("a_lease_of_the_killed_comes_to_who_waits", queueing::a_lease_of_the_killed_comes_to_who_waits),
         (
+            "a_lease_of_the_killed_comes_to_who_waits_for_many_things",
+            queueing::a_lease_of_the_killed_comes_to_who_waits_for_many_things,
+        ),
+        ("a_stopped_user_does_not_hold_up_a_shut_down", queueing::a_stopped_user_does_not_hold_up_a_shut_down),
+        (
             "a_lease_of_the_killed_comes_back_in_a_queue_that_never_runs_empty",
             queueing::a_lease_of_the_killed_comes_back_in_a_queue_that_never_runs_empty,
         ),

@@ -70,6 +70,27 @@ pub(crate) fn a_lease_of_the_killed_comes_to_who_waits() {
     assert!(queue.join_timeout(SOON).unwrap());
 }
 
+pub(crate) fn a_lease_of_the_killed_comes_to_who_waits_for_many_things() {
+    let queue = Queue::<u8>::unbounded().unwrap();
+    queue.put(1).unwrap();
+    let holder = holder(&queue, |queue| std::mem::forget(queue.get_leased().unwrap()));
+    let waiters = [(); 2].map(|()| {
+        sleeper(&queue, |queue| {
+            let ready = queue.readiness();
+            // Both see it, and get it from one another.
+            while wait(&[&ready], SOON).unwrap() == [0] {
+                if let Ok(lease) = queue.try_get_leased() {
+                    return i32::from(lease.attempt() < 2 || lease.requeue().is_err());
+                }
+            }
+            1
+        })
+    });
+    holder.child.kill();
+    waiters.into_iter().for_each(|waiter| assert_eq!(waiter.exit_code(), 0));
+    assert_eq!(queue.try_get().unwrap(), 1);
+}
+
 pub(crate) fn a_lease_of_the_killed_comes_back_in_a_queue_that_never_runs_empty() {
     // Room for all that is put meanwhile: a lease keeps that of what is got behind it.
     let queue = Queue::<u64>::with_bytes(0, 1 << 24).unwrap();
@@ -141,6 +162,16 @@ pub(crate) fn a_stopped_user_holds_up_nobody_beyond_the_timeout() {
         assert!(queue.try_put(2).err().is_none_or(|error| error.is_full()));
         assert!(queue.try_get().err().is_none_or(|error| error.is_empty()));
         let _done_or_not = queue.join_timeout(BRIEFLY).unwrap();
+        let in_time = |error: LockError| assert!(matches!(error, LockError::Timeout), "{error}");
+        if let Ok(lease) = queue.try_get_leased() {
+            let acknowledged = lease.ack_timeout(BRIEFLY);
+            let given_back = acknowledged.map_err(|error| error.into_inner().requeue_timeout(BRIEFLY));
+            assert!(given_back.err().is_none_or(|given_back| given_back.err().is_none_or(|error| error.is_timeout())));
+        }
+        drop(queue.try_get_leased());
+        queue.unfinished_timeout(BRIEFLY).map_or_else(in_time, drop);
+        queue.task_done_timeout(BRIEFLY).map_or_else(in_time, drop);
+        queue.clear_timeout(BRIEFLY).unwrap_or_else(in_time);
         assert!(begin.elapsed() < 40 * BRIEFLY);
         kill(busy.pid(), Signal::SIGCONT).unwrap();
     }
@@ -148,6 +179,41 @@ pub(crate) fn a_stopped_user_holds_up_nobody_beyond_the_timeout() {
     queue.clear().unwrap();
     queue.put_timeout(3, SOON).unwrap();
     assert_eq!(queue.get_timeout(SOON).unwrap(), 3);
+}
+
+/// The same of the end of all that: it comes in time or not at all, and nobody puts after it.
+pub(crate) fn a_stopped_user_does_not_hold_up_a_shut_down() {
+    let in_time = |mode, is_busy: fn(Queue<u64>)| {
+        let queue = Queue::<u64>::bounded(4).unwrap();
+        let (end, busy) = crate::alone::peer::<Queue<u64>, (), ()>(|end| {
+            let queue = end.recv().unwrap();
+            end.send(&()).unwrap();
+            is_busy(queue);
+        });
+        end.send(&queue).unwrap();
+        end.recv_timeout(SOON).unwrap();
+        stop(&busy);
+        let begin = Instant::now();
+        let ended = queue.shutdown_timeout(mode, BRIEFLY);
+        assert!(begin.elapsed() < 20 * BRIEFLY);
+        assert!(ended.is_ok() == queue.is_shut_down() && ended.err().is_none_or(|e| matches!(e, LockError::Timeout)));
+        assert_eq!(queue.put_timeout(1, BRIEFLY).is_err_and(|error| error.is_shut_down()), queue.is_shut_down());
+        busy.kill();
+        queue.shutdown(mode).unwrap();
+        assert!(queue.get_timeout(SOON).is_ok() || queue.get_timeout(SOON).unwrap_err().is_shut_down());
+    };
+    for _ in 0..20 {
+        in_time(Shutdown::Drain, |queue| {
+            loop {
+                let _ = queue.try_put(1);
+            }
+        });
+        in_time(Shutdown::Immediate, |queue| {
+            loop {
+                let _ = queue.try_get();
+            }
+        });
+    }
 }
 
 pub(crate) fn a_killed_waiter_keeps_nothing_from_others_at_a_queue() {

@@ -347,6 +347,24 @@ fn who_dies_coming_or_going_leaves_a_seat_and_all_records() {
 }
 
 #[test]
+fn who_comes_again_finds_what_it_has_not_reported() {
+    at_each_step("records: (leave, come, task done) × join", |last| {
+        let model = model(9, &[7]);
+        i_am(1);
+        prepare(|| model.get(1));
+        let joiner = other(&model, 2, |model| model.join(2));
+        let died = model.dies(last, || {
+            model.queue.leave(&model.bytes, 1, Deadline).unwrap();
+            let seat = model.queue.sit_down(&model.bytes, Life::of(1), Deadline).unwrap();
+            assert_eq!(seat, Some(1), "a seat is lost");
+            assert!(model.task_done(1), "what it has taken is forgotten");
+        });
+        joiner.join().unwrap();
+        died
+    });
+}
+
+#[test]
 fn who_watches_is_rung_for() {
     explore("records: put, ring × (watch, look, sleep) × (watch, look, sleep)", || {
         let model = model(9, &[]);

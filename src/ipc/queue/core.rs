@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::{Error as _, IntoDeserializer};
@@ -14,8 +15,9 @@ use super::lease::Held;
 use crate::ipc::member::{AN_INSTANT, Member, Seats};
 use crate::ipc::parcel::{EncodeError, attach, claim};
 use crate::ipc::{LockError, Stats};
-use crate::primitive::{AtomicU64, Life, Refused};
-use crate::shm::queue::{Caller, Failed, Queue as Words, Taken, Way};
+use crate::primitive::{AtomicU64, Life, Mutex, Refused};
+use crate::queue::Shutdown;
+use crate::shm::queue::{Caller, DRAIN, Failed, IMMEDIATE, Queue as Words, Taken, Way};
 use crate::shm::ring::{Bytes, Raw};
 use crate::shm::{Object, Type};
 use crate::sys::clock::Deadline;
@@ -23,11 +25,44 @@ use crate::sys::epoll::{EventFd, ring};
 use crate::sys::generation;
 use crate::sys::socket::duplicate;
 
-/// The words, and a counter that is rung for who waits for a descriptor; it is never zero, and tells by becoming more.
+/// The words, and what a process has of the queue besides.
 #[derive(Clone)]
 pub(super) struct Core {
     member: Member<Words>,
-    counter: Arc<OwnedFd>,
+    here: Arc<Here>,
+}
+
+struct Here {
+    /// Rung for who waits for a descriptor; it is never zero, and tells by becoming more.
+    counter: OwnedFd,
+    owed: Owed,
+}
+
+/// Leases that came to their end while somebody was stopped inside; with whether their items are done. Whoever uses the queue
+/// here next sees to them.
+#[derive(Default)]
+struct Owed {
+    is_any: AtomicBool,
+    leases: Mutex<Vec<(Held, bool)>>,
+}
+
+impl Owed {
+    fn add(&self, lease: (Held, bool)) {
+        self.leases.lock().push(lease);
+        self.is_any.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn is_any(&self) -> bool {
+        self.is_any.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> Vec<(Held, bool)> {
+        // A thread that is not in this process any more may have been in here when it was forked.
+        let Some(mut leases) = self.leases.try_lock() else { return Vec::new() };
+        self.is_any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut leases)
+    }
 }
 
 /// The fewest bytes of a ring.
@@ -43,11 +78,13 @@ pub(super) enum Wait {
 }
 
 impl Wait {
+    #[inline]
     pub(super) fn of(timeout: Duration) -> Self {
         if timeout.is_zero() { Self::No } else { Self::For(Deadline::after(timeout)) }
     }
 
     /// Until when for a mutex.
+    #[inline]
     fn deadline(self) -> Deadline {
         match self {
             Self::For(deadline) => deadline,
@@ -122,7 +159,11 @@ impl Core {
         let counter = EventFd::new()?;
         counter.ring()?;
         let member = Member::create_with(holds, words, |words: &Words| words.begin(most, room))?;
-        Ok(Self { member, counter: Arc::new(counter.into()) })
+        Ok(Self::of(member, counter.into()))
+    }
+
+    fn of(member: Member<Words>, counter: OwnedFd) -> Self {
+        Self { member, here: Arc::new(Here { counter, owed: Owed::default() }) }
     }
 
     pub(super) fn receive<'de, D: Deserializer<'de>>(holds: Type, deserializer: D) -> Result<Self, D::Error> {
@@ -132,10 +173,11 @@ impl Core {
             Some(bytes) if bytes.length() >= SHORTEST => {}
             _ => return Err(D::Error::custom("the queue has a length that none has")),
         }
-        Ok(Self { member, counter: Arc::new(claim(counter, Ok)?) })
+        Ok(Self::of(member, claim(counter, Ok)?))
     }
 
     /// The words, to look at.
+    #[inline]
     pub(super) fn words(&self) -> &Words {
         self.member.peek()
     }
@@ -145,10 +187,11 @@ impl Core {
     }
 
     pub(super) fn counter(&self) -> &OwnedFd {
-        &self.counter
+        &self.here.counter
     }
 
     /// The longest item, in bytes, and how many bytes may be in use.
+    #[inline]
     pub(super) fn longest(&self) -> usize {
         with_bytes(self.member.peek(), |bytes| self.words().longest(bytes))
     }
@@ -159,16 +202,21 @@ impl Core {
     }
 
     /// Rings for who waits for a descriptor, if somebody does.
+    #[inline]
     fn tell_watchers(&self) {
         self.words().tell_watchers(|| {
             // It is open, and never full.
-            let _ = ring(self.counter.as_fd());
+            let _ = ring(self.counter().as_fd());
         });
     }
 
     /// Puts items; how many before it failed, if so.
     pub(super) fn put(&self, items: &[&[u8]], wait: Wait) -> Result<(), (usize, Why)> {
         let object = self.member.usable().map_err(|error| (0, Why::Unusable(error)))?;
+        if self.here.owed.is_any() {
+            // Who is stopped among those who take does not hold up who puts.
+            let _ = self.settle_all(Deadline::after(Duration::ZERO));
+        }
         let put = with_bytes(object, |bytes| match wait {
             Wait::For(deadline) => object.put(bytes, items, deadline),
             Wait::No => match object.try_put(bytes, items, Deadline::after(AN_INSTANT)) {
@@ -194,13 +242,14 @@ impl Core {
             LockError::Timeout => GetError::Empty,
             error => GetError::Unusable(error),
         })?;
+        self.settle(deadline)?;
         let caller = Caller { seat: me.seat, life: me.life };
         let mut each = |taken| each(me.seat, taken);
         with_bytes(me.object, |bytes| match wait {
             Wait::For(_) => me.object.take(bytes, caller, (way, most), onto, each, deadline),
             Wait::No => match me.object.try_take(bytes, caller, (way, most), onto, &mut each, deadline) {
                 Err(Failed::NotNow | Failed::ShutDown)
-                    if me.object.has_leases() && me.object.reap(bytes, caller, deadline)? =>
+                    if me.object.has_leases() && me.object.reap_leases(bytes, caller, deadline)? =>
                 {
                     me.object.try_take(bytes, caller, (way, most), onto, each, deadline)
                 }
@@ -210,9 +259,9 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn end_lease(&self, held: Held, is_done: bool) -> Result<(), LockError> {
+    pub(super) fn end_lease(&self, held: Held, is_done: bool, deadline: Deadline) -> Result<(), LockError> {
         let object = self.member.peek();
-        let had_it = with_bytes(object, |bytes| object.end_lease(bytes, held.seat, held.at, is_done, Deadline::NEVER))?;
+        let had_it = with_bytes(object, |bytes| object.end_lease(bytes, held.seat, held.at, is_done, deadline))?;
         self.tell_watchers();
         if had_it {
             Ok(())
@@ -221,17 +270,62 @@ impl Core {
         }
     }
 
-    pub(super) fn task_done(&self) -> Result<bool, LockError> {
-        let (object, seat) = self.member.seat(Deadline::NEVER)?;
-        Ok(with_bytes(object, |bytes| object.task_done(bytes, seat, Deadline::NEVER))?)
+    /// The same for who cannot wait: if somebody is stopped inside, it is done by whoever uses the queue here next.
+    pub(super) fn end_lease_soon(&self, held: Held, is_done: bool) {
+        // What else is wrong with the queue is told to whoever uses it.
+        if matches!(self.end_lease(held, is_done, Deadline::after(AN_INSTANT)), Err(LockError::Timeout)) {
+            self.here.owed.add((held, is_done));
+        }
     }
 
-    pub(super) fn unfinished(&self) -> Result<u64, LockError> {
-        let me = self.member.seated(Deadline::NEVER)?;
+    /// Ends the leases that are to be ended.
+    #[inline]
+    fn settle(&self, deadline: Deadline) -> Result<(), Failed> {
+        if self.here.owed.is_any() { self.settle_all(deadline) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn settle_all(&self, deadline: Deadline) -> Result<(), Failed> {
+        let mut is_busy = false;
+        for (held, is_done) in self.here.owed.take() {
+            // Those of the process that this one was forked from are its own.
+            if held.generation == generation::current() {
+                let ended = if is_busy { Err(LockError::Timeout) } else { self.end_lease(held, is_done, deadline) };
+                if matches!(ended, Err(LockError::Timeout)) {
+                    self.here.owed.add((held, is_done));
+                    is_busy = true;
+                }
+            }
+        }
+        if is_busy { Err(Failed::NotNow) } else { Ok(()) }
+    }
+
+    /// If there are leases, and nobody has looked for a while: takes back what the dead have.
+    pub(super) fn look_for_the_dead(&self) {
+        let soon = Deadline::after(AN_INSTANT);
+        if self.words().is_time_to_look()
+            && let Ok(me) = self.member.seated(soon)
+        {
+            let caller = Caller { seat: me.seat, life: me.life };
+            // Who is stopped inside is not waited for: the next look finds what there is.
+            if with_bytes(me.object, |bytes| me.object.reap_leases(bytes, caller, soon)).is_ok_and(|found| found) {
+                self.tell_watchers();
+            }
+        }
+    }
+
+    pub(super) fn task_done(&self, deadline: Deadline) -> Result<bool, LockError> {
+        let (object, seat) = self.member.seat(deadline)?;
+        Ok(with_bytes(object, |bytes| object.task_done(bytes, seat, deadline))?)
+    }
+
+    pub(super) fn unfinished(&self, deadline: Deadline) -> Result<u64, LockError> {
+        let me = self.member.seated(deadline)?;
+        self.settle(deadline)?;
         let caller = Caller { seat: me.seat, life: me.life };
         Ok(with_bytes(me.object, |bytes| {
-            me.object.reap(bytes, caller, Deadline::NEVER)?;
-            me.object.unfinished(bytes, Deadline::NEVER)
+            me.object.reap(bytes, caller, deadline)?;
+            me.object.unfinished(bytes, deadline)
         })?)
     }
 
@@ -246,6 +340,7 @@ impl Core {
 
     pub(super) fn join(&self, until: Deadline, for_a_look: Deadline) -> Result<bool, LockError> {
         let me = self.member.seated(for_a_look)?;
+        self.settle(for_a_look)?;
         let caller = Caller { seat: me.seat, life: me.life };
         with_bytes(me.object, |bytes| match me.object.join(bytes, caller, until) {
             Err(Failed::NotNow) => Ok(me.object.unfinished(bytes, for_a_look)? == 0),
@@ -266,15 +361,25 @@ impl Core {
         looked.unwrap_or_else(|failed| !matches!(failed, Failed::NotNow))
     }
 
-    pub(super) fn clear(&self) -> Result<(), LockError> {
+    pub(super) fn clear(&self, deadline: Deadline) -> Result<(), LockError> {
         let object = self.member.usable()?;
-        Ok(with_bytes(object, |bytes| object.clear(bytes, Deadline::NEVER))?)
+        self.settle(deadline)?;
+        Ok(with_bytes(object, |bytes| object.clear(bytes, deadline))?)
     }
 
-    pub(super) fn shut_down(&self, way: u32) -> Result<(), LockError> {
+    /// `deadline` is for those who put.
+    pub(super) fn shut_down(&self, mode: Shutdown, deadline: Deadline) -> Result<(), LockError> {
+        let way = match mode {
+            Shutdown::Drain => DRAIN,
+            Shutdown::Immediate => IMMEDIATE,
+        };
         let object = self.member.usable()?;
-        object.close(way, Deadline::NEVER)?;
-        with_bytes(object, |bytes| object.tidy(bytes, Deadline::NEVER))?;
+        object.close(way, deadline)?;
+        // Who is stopped among those who take is not waited for: whoever comes next drops what is to be dropped.
+        match with_bytes(object, |bytes| object.tidy(bytes, Deadline::after(AN_INSTANT))) {
+            Ok(()) | Err(Failed::NotNow) => {}
+            Err(failed) => return Err(failed.into()),
+        }
         self.tell_watchers();
         Ok(())
     }
@@ -295,7 +400,7 @@ impl Serialize for Core {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let index = attach(|| {
             self.member.usable().map_err(|_| EncodeError::ForeignProcess)?;
-            Ok((duplicate(self.counter.as_fd()).map_err(EncodeError::Io)?, None))
+            Ok((duplicate(self.counter().as_fd()).map_err(EncodeError::Io)?, None))
         })?;
         (&self.member, index).serialize(serializer)
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::super::LockError;
+use super::Lease;
 
 /// Why a value was not put; it is inside. Nothing of it was written, and no handle in it has changed.
 #[non_exhaustive]
@@ -79,7 +80,11 @@ impl<T> fmt::Display for PutError<T> {
             Self::Full(_) => f.write_str("put into a queue that is full"),
             Self::ShutDown(_) => f.write_str("put into a queue that was shut down"),
             Self::TooLarge { len, limit, .. } => {
-                write!(f, "an item of {len} bytes, where the queue has room for {limit} in all; make it with more")
+                write!(
+                    f,
+                    "an item of {len} bytes, where the queue has room for {limit} in all: make it with more \
+                     (Queue::with_bytes), or send SharedBytes through a Connection"
+                )
             }
             Self::NotSerializable { why, .. } => write!(f, "the item cannot be put: {why}"),
             Self::Unusable { error, .. } => error.fmt(f),
@@ -183,5 +188,46 @@ impl<T> Error for GetError<T> {
 impl<T> From<LockError> for GetError<T> {
     fn from(error: LockError) -> Self {
         Self::Unusable(error)
+    }
+}
+
+/// A [`Lease`] that could not be brought to its end, in time or at all; it is inside.
+pub struct LeaseError<T> {
+    pub(super) lease: Lease<T>,
+    pub(super) error: LockError,
+}
+
+impl<T> LeaseError<T> {
+    /// The lease. If it was taken away, or is another process's, dropping it does nothing.
+    pub fn into_inner(self) -> Lease<T> {
+        self.lease
+    }
+
+    /// Why it was not ended.
+    pub fn error(&self) -> &LockError {
+        &self.error
+    }
+
+    /// Whether there was not time enough, so that it may be tried again.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.error, LockError::Timeout)
+    }
+}
+
+impl<T> fmt::Debug for LeaseError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for LeaseError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> Error for LeaseError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
     }
 }

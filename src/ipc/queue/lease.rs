@@ -2,20 +2,22 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::core::Core;
-use super::{GetError, Queue};
+use super::{GetError, LeaseError, Queue};
 use crate::ipc::LockError;
+use crate::sys::clock::Deadline;
 use crate::sys::generation;
 
 /// An item of a [`Queue`] that this process has until it [acknowledges](Self::ack) it; made by
 /// [`Queue::get_leased`].
 ///
 /// If it does not, the item is handed out again: when the lease is [given back](Self::requeue) or dropped, also by a panic, be it
-/// in its `Deserialize`, and when **the process dies**, killed at any instruction: then within 50 ms to who waits, at once to who
+/// in its `Deserialize`, and when **the process dies**, killed at any instruction: then within 50 ms to who waits (in [`ipc::wait`](crate::ipc::wait()) within 100), at once to who
 /// finds nothing else, and in a queue that never runs empty to who gets an item when 50 ms are over. An item that is back is
 /// handed out before any that nobody has had. [`attempt`](Self::attempt) says how often it was handed out.
 ///
@@ -55,7 +57,7 @@ pub(super) struct Held {
 }
 
 impl<T> Lease<T> {
-    /// A lease of the item that `read` makes. One that cannot be read is done; if `read` panics, it goes back.
+    /// A lease of the item that `read` makes. One that cannot be read is done; if `read` panics, it goes back. Neither waits.
     pub(super) fn of(
         (queue, held): (Core, Held),
         attempt: u32,
@@ -68,7 +70,7 @@ impl<T> Lease<T> {
                 Ok(lease)
             }
             Err(why) => {
-                lease.end(true)?;
+                lease.end_soon(true);
                 Err(GetError::Decode { why, others: () })
             }
         }
@@ -84,15 +86,27 @@ impl<T> Lease<T> {
     ///
     /// # Blocking
     ///
-    /// While others take items, which takes them some instructions.
+    /// While others take items, which takes them some instructions; so for as long as one that is among these is stopped.
     ///
     /// # Errors
     ///
     /// [`LockError::ForeignProcess`] in a process that inherited the lease by fork; the item is not acknowledged.
     /// [`LockError::Io`] if the lease was taken away, so that another has the item, or has had it.
-    pub fn ack(mut self) -> Result<T, LockError> {
-        self.end(true)?;
-        self.item.take().ok_or(LockError::ForeignProcess)
+    pub fn ack(self) -> Result<T, LockError> {
+        self.acknowledge(Deadline::NEVER).map_err(|error| error.error)
+    }
+
+    /// [`ack`](Self::ack) for at most `timeout`.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, also when other processes are stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseError`], with the lease: as of [`ack`](Self::ack), and [`LockError::Timeout`].
+    pub fn ack_timeout(self, timeout: Duration) -> Result<T, LeaseError<T>> {
+        self.acknowledge(Deadline::after(timeout))
     }
 
     /// Gives the item back, to be handed out again, before any that nobody has had. As dropping the lease does, but with an
@@ -106,24 +120,60 @@ impl<T> Lease<T> {
     ///
     /// As [`ack`](Self::ack).
     pub fn requeue(mut self) -> Result<(), LockError> {
-        self.end(false)
+        self.end(false, Deadline::NEVER)
     }
 
-    fn end(&mut self, is_done: bool) -> Result<(), LockError> {
-        match self.held.take() {
-            Some(held) if held.generation == generation::current() => self.queue.end_lease(held, is_done),
-            _ => Err(LockError::ForeignProcess),
+    /// [`requeue`](Self::requeue) for at most `timeout`.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, also when other processes are stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`ack_timeout`](Self::ack_timeout).
+    pub fn requeue_timeout(mut self, timeout: Duration) -> Result<(), LeaseError<T>> {
+        match self.end(false, Deadline::after(timeout)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(LeaseError { lease: self, error }),
         }
+    }
+
+    fn acknowledge(mut self, deadline: Deadline) -> Result<T, LeaseError<T>> {
+        match (self.end(true, deadline), self.item.take()) {
+            (Ok(()), Some(item)) => Ok(item),
+            (ended, item) => {
+                self.item = item;
+                Err(LeaseError { lease: self, error: ended.err().unwrap_or(LockError::ForeignProcess) })
+            }
+        }
+    }
+
+    /// What another process's copy of it, made by fork, must not do.
+    fn own(&self) -> Option<Held> {
+        self.held.filter(|held| held.generation == generation::current())
+    }
+
+    fn end(&mut self, is_done: bool, deadline: Deadline) -> Result<(), LockError> {
+        let held = self.own().ok_or(LockError::ForeignProcess)?;
+        self.queue.end_lease(held, is_done, deadline)?;
+        self.held = None;
+        Ok(())
+    }
+
+    fn end_soon(&mut self, is_done: bool) {
+        if let Some(held) = self.own() {
+            self.queue.end_lease_soon(held, is_done);
+        }
+        self.held = None;
     }
 }
 
 impl<T> Drop for Lease<T> {
-    /// Gives the item back.
+    /// Gives the item back; if another process is stopped at the wrong instruction, then whoever uses the queue here next does,
+    /// or the last handle's drop, or the end of this process.
     fn drop(&mut self) {
-        if self.held.is_some() {
-            // What is wrong with the queue is told to whoever uses it next.
-            let _ = self.end(false);
-        }
+        self.end_soon(false);
     }
 }
 
@@ -176,7 +226,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// While the queue is empty.
     pub fn get_leased(&self) -> Result<Lease<T>, GetError> {
-        self.lease(super::core::Wait::For(crate::sys::clock::Deadline::NEVER))
+        self.lease(super::core::Wait::For(Deadline::NEVER))
     }
 
     /// Gets the next item on a lease, if there is one.
@@ -201,7 +251,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Blocking
     ///
     /// At most for `timeout`.
-    pub fn get_leased_timeout(&self, timeout: std::time::Duration) -> Result<Lease<T>, GetError> {
+    pub fn get_leased_timeout(&self, timeout: Duration) -> Result<Lease<T>, GetError> {
         self.lease(super::core::Wait::of(timeout))
     }
 }

@@ -16,8 +16,8 @@ use crate::sys::epoll::Edges;
 /// Each call of [`as_fd`](AsFd::as_fd) looks at the queue: where that is ready it lends a descriptor that is readable, and
 /// otherwise one that becomes readable with the next item. So whoever waits by other means than `wait` asks for the descriptor
 /// anew before each wait. If a producer is killed between putting an item and telling of it, `wait` sees the item within
-/// 50 ms all the same; other means see it with the next one. An item that a dead process had on a lease is not seen by
-/// waiting here, until somebody tries to get one.
+/// 50 ms all the same; other means see it with the next one. What a process had on a lease that was killed is looked for by
+/// `wait` each 50 ms, and by other means whenever they ask for the descriptor.
 pub struct Readiness {
     queue: Core,
     /// What becomes readable by a change of the counter, which itself is readable always. Without it, for want of
@@ -40,6 +40,7 @@ impl Readiness {
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         look_again_soon();
+        self.queue.look_for_the_dead();
         let Some(edges) = &self.edges else { return self.queue.counter().as_fd() };
         // First ask to be rung, then forget old rings, then look.
         self.queue.words().watch();

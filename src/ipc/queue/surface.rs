@@ -9,7 +9,6 @@ use super::core::Wait;
 use super::{GetError, Iter, PutError, Queue, Readiness, TryIter, limit};
 use crate::ipc::LockError;
 use crate::queue::{Shutdown, Task, TooManyTaskDone};
-use crate::shm::queue::{DRAIN, IMMEDIATE};
 use crate::sys::clock::Deadline;
 
 impl<T: Serialize> Queue<T> {
@@ -219,13 +218,27 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// Never, but for looking whether another process has got something.
+    /// Never, but for looking whether another process has got something; for as long as one that takes items is stopped.
     #[inline]
     pub fn task_done(&self) -> Result<(), TooManyTaskDone> {
-        match self.core.task_done() {
+        match self.core.task_done(Deadline::NEVER) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(TooManyTaskDone),
         }
+    }
+
+    /// [`task_done`](Self::task_done), which for what this process has got never waits, and for what another has got at most
+    /// for `timeout`; whether there was such an item. Not in Python.
+    ///
+    /// # Errors
+    ///
+    /// See [`LockError`]: [`Timeout`](LockError::Timeout) if somebody is stopped inside.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`.
+    pub fn task_done_timeout(&self, timeout: Duration) -> Result<bool, LockError> {
+        self.core.task_done(Deadline::after(timeout))
     }
 
     /// Makes an item that was got from here report itself done when it is dropped, also by a panic. Not in Python.
@@ -250,7 +263,20 @@ impl<T> Queue<T> {
     ///
     /// While others take items, which takes them some instructions.
     pub fn unfinished(&self) -> Result<usize, LockError> {
-        self.core.unfinished().map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+        self.core.unfinished(Deadline::NEVER).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// [`unfinished`](Self::unfinished) for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`LockError`].
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, also when other processes are stopped; so below.
+    pub fn unfinished_timeout(&self, timeout: Duration) -> Result<usize, LockError> {
+        self.core.unfinished(Deadline::after(timeout)).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Waits until every item that was put has been reported done, or was dropped by a shut-down, or was got by a process that
@@ -293,7 +319,20 @@ impl<T> Queue<T> {
     ///
     /// While others take items, which takes them some instructions.
     pub fn clear(&self) -> Result<(), LockError> {
-        self.core.clear()
+        self.core.clear(Deadline::NEVER)
+    }
+
+    /// [`clear`](Self::clear) for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`LockError`]; then nothing was dropped.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout`, also when other processes are stopped.
+    pub fn clear_timeout(&self, timeout: Duration) -> Result<(), LockError> {
+        self.core.clear(Deadline::after(timeout))
     }
 
     /// Ends the putting, and the getting as soon as nothing is left: what `queue.Queue.shutdown()` is in Python.
@@ -310,12 +349,22 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// While others put or take items, which takes them some instructions.
+    /// While others put items, which takes them some instructions; for 10 ms at most while others take some.
     pub fn shutdown(&self, mode: Shutdown) -> Result<(), LockError> {
-        self.core.shut_down(match mode {
-            Shutdown::Drain => DRAIN,
-            Shutdown::Immediate => IMMEDIATE,
-        })
+        self.core.shut_down(mode, Deadline::NEVER)
+    }
+
+    /// [`shutdown`](Self::shutdown) for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`LockError`]; then the queue was not shut down.
+    ///
+    /// # Blocking
+    ///
+    /// At most for `timeout` and 10 ms, also when other processes are stopped.
+    pub fn shutdown_timeout(&self, mode: Shutdown, timeout: Duration) -> Result<(), LockError> {
+        self.core.shut_down(mode, Deadline::after(timeout))
     }
 
     /// Whether the queue was shut down.

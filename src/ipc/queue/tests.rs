@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use super::core::Wait;
 use super::{Queue, Way};
-use crate::ipc::pipe;
+use crate::ipc::{LockError, pipe};
+use crate::queue::Shutdown;
+use crate::sys::clock::Deadline;
 
 const BRIEFLY: Duration = Duration::from_millis(5);
+const LONG: Duration = Duration::from_secs(60);
 
 /// The same queue, with a seat of its own.
 fn twin(queue: &Queue<u8>) -> Queue<u8> {
@@ -48,6 +51,48 @@ fn who_comes_while_another_is_stopped_inside_waits_no_longer_than_it_said() {
 }
 
 #[test]
+fn what_is_ended_while_another_is_stopped_inside_is_ended_in_time_or_later() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many([1, 2, 3]).unwrap();
+    let other = twin(&queue);
+    let (first, second) = (other.get_leased().unwrap(), other.get_leased().unwrap());
+    thread::scope(|scope| {
+        let (is_inside, inside) = mpsc::channel();
+        let (goes_on, may_go_on) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            let stop = |_, _| {
+                is_inside.send(()).unwrap();
+                let _ = may_go_on.recv();
+            };
+            queue.core.take::<()>((Way::Plainly, 1), &mut Vec::new(), stop, Wait::No).unwrap();
+        });
+        inside.recv().unwrap();
+        let error = first.ack_timeout(BRIEFLY).unwrap_err();
+        assert!(error.is_timeout() && !error.to_string().is_empty());
+        let error = error.into_inner().requeue_timeout(BRIEFLY).unwrap_err();
+        assert!(matches!(error.error(), LockError::Timeout));
+        assert_eq!(*error.into_inner(), 1, "dropped here, which is for later");
+        other.core.end_lease_soon(second.held.unwrap(), true);
+        drop(second);
+        let in_time = |error| assert!(matches!(error, LockError::Timeout));
+        in_time(other.clear_timeout(BRIEFLY).unwrap_err());
+        in_time(other.unfinished_timeout(BRIEFLY).unwrap_err());
+        in_time(other.task_done_timeout(BRIEFLY).unwrap_err());
+        other.put(4).unwrap();
+        assert!(other.get_timeout(BRIEFLY).unwrap_err().is_empty());
+        other.shutdown_timeout(Shutdown::Drain, BRIEFLY).unwrap();
+        assert!(other.is_shut_down());
+        drop(goes_on);
+    });
+    let lease = other.get_leased_timeout(LONG).unwrap();
+    assert_eq!((*lease, lease.attempt()), (1, 2));
+    assert_eq!(lease.ack_timeout(LONG).unwrap(), 1);
+    assert_eq!((other.get().unwrap(), other.unfinished_timeout(LONG).unwrap()), (4, 2), "3 and 4");
+    assert!(other.task_done_timeout(LONG).unwrap() && other.task_done_timeout(LONG).unwrap());
+    assert!(!other.task_done_timeout(LONG).unwrap() && other.join_timeout(LONG).unwrap());
+}
+
+#[test]
 fn a_lease_that_was_taken_away_is_not_ended_by_who_had_it() {
     let queue = Queue::unbounded().unwrap();
     let other = twin(&queue);
@@ -55,7 +100,7 @@ fn a_lease_that_was_taken_away_is_not_ended_by_who_had_it() {
     for is_done in [true, false] {
         let lease = queue.get_leased().unwrap();
         // As one who takes this process for dead.
-        queue.core.end_lease(lease.held.unwrap(), false).unwrap();
+        queue.core.end_lease(lease.held.unwrap(), false, Deadline::NEVER).unwrap();
         let theirs = other.get_leased().unwrap();
         let error = if is_done { lease.ack().map(drop) } else { lease.requeue() }.unwrap_err();
         assert!(error.to_string().contains("taken away"), "{error}");

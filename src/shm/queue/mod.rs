@@ -54,9 +54,9 @@
 //! | taking, before `head` or the header is stored | the record, still READY |
 //! | taking, after that | it was taken; it counts as done with its owner's death |
 //! | in between two words of invariant 2 | the mutex says so, and the next one that takes, or finds no room, walks from `head` to `tail` ([`repair`](taking::Inside)) |
-//! | with leases | records LEASED by its seat: who waits for a record, or finds none, looks for dead owners, and makes them READY again; so does who takes while there are leases, when nobody has looked for 50 ms |
+//! | with leases | records LEASED by its seat: who waits for a record, or finds none, looks for dead owners, and makes them READY again; so does who takes, or waits for many things, while there are leases and nobody has looked for 50 ms |
 //! | while it does that | the rest are LEASED by a dead owner still: its seat is left last |
-//! | having taken records that it has not reported done | a seat to be cleared: they count as done; who joins looks for such |
+//! | having taken records that it has not reported done | a seat to be cleared: they count as done; who joins looks for such. (Who goes and lives on keeps such a seat, and sits down there again) |
 //! | shutting down at once, with records half dropped | `closed` says so: whoever takes next drops the rest |
 //!
 //! Who is *stopped* under a mutex holds up those who want the same one, until their deadlines.
@@ -68,6 +68,7 @@
 //! joins: what was put before that is there. All else is under a mutex, or is looked at to find out whether to take one. Sleeping is [`Bell`]'s: an unlock is a read-modify-write, which is the half of the fence that it asks for.
 
 mod putting;
+mod reaping;
 mod record;
 mod taking;
 mod tasks;

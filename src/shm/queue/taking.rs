@@ -32,8 +32,8 @@ pub(crate) struct Taken {
 
 /// The mutex of those who take, with the invariants in force.
 pub(super) struct Inside<'a, B> {
-    queue: &'a Queue,
-    bytes: &'a B,
+    pub(super) queue: &'a Queue,
+    pub(super) bytes: &'a B,
 }
 
 impl<B> Drop for Inside<'_, B> {
@@ -45,9 +45,9 @@ impl<B> Drop for Inside<'_, B> {
 
 /// Where the records are that there are.
 #[derive(Clone, Copy)]
-struct Span {
-    head: Index,
-    cursor: Index,
+pub(super) struct Span {
+    pub(super) head: Index,
+    pub(super) cursor: Index,
     tail: Index,
 }
 
@@ -78,7 +78,7 @@ impl Queue {
         deadline: Deadline,
     ) -> Result<usize, Failed> {
         if self.is_time_to_look() {
-            self.reap(bytes, caller, deadline)?;
+            self.reap_leases(bytes, caller, deadline)?;
         }
         let inside = self.enter(bytes, deadline)?;
         let mut count = 0;
@@ -102,7 +102,7 @@ impl Queue {
     /// Whether there are leases, and nobody has looked for a while whether their owners live. Who always finds a record would
     /// never look.
     #[inline]
-    fn is_time_to_look(&self) -> bool {
+    pub(crate) fn is_time_to_look(&self) -> bool {
         self.has_leases() && milliseconds().abs_diff(self.rules.0.looked.load(Ordering::Relaxed)) >= LOOK_EVERY
     }
 
@@ -153,30 +153,12 @@ impl Queue {
         self.rules.0.has_room.ring_all();
         self.tell_joiners();
     }
-
-    /// Takes back what processes had that have died; whether there were any. `caller` has not.
-    pub(crate) fn reap(&self, bytes: &impl Bytes, caller: Caller, deadline: Deadline) -> Result<bool, Failed> {
-        self.rules.0.looked.store(milliseconds(), Ordering::Relaxed);
-        let found = self.roster.reap(
-            caller.life,
-            || self.enter(bytes, deadline),
-            |inside, seat| {
-                // What cannot be read is complained of by who takes.
-                let _ = inside.leave(seat);
-            },
-        )?;
-        if found {
-            self.tell_takers(u32::MAX);
-            self.rules.0.finished.ring_all();
-        }
-        Ok(found)
-    }
 }
 
 impl<B: Bytes> Inside<'_, B> {
     /// What lies between the indices, as far as they are some.
     #[inline]
-    fn span(&self) -> Result<Span, Corrupt> {
+    pub(super) fn span(&self) -> Result<Span, Corrupt> {
         let index = Index::from_word;
         let head = index(self.queue.head.0.head.load(Ordering::Relaxed));
         let cursor = index(self.queue.head.0.cursor.load(Ordering::Relaxed));
@@ -339,24 +321,10 @@ impl<B: Bytes> Inside<'_, B> {
         Ok(true)
     }
 
-    fn take_back(&self, at: Index, header: Header) {
+    pub(super) fn take_back(&self, at: Index, header: Header) {
         self.set(at, header.ready());
         let returned = &self.queue.head.0.returned;
         returned.store(returned.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// Takes back what is leased to a seat; how many records.
-    fn take_back_all(&self, seat: usize) -> Result<u32, Corrupt> {
-        let Span { head, cursor, .. } = self.span()?;
-        let mut count = 0;
-        for found in Queue::records(self.bytes, head, cursor) {
-            let (at, header) = found?;
-            if header.state() == State::Leased(seat) {
-                self.take_back(at, header);
-                count += 1;
-            }
-        }
-        Ok(count)
     }
 
     /// Drops all that may be taken, from the oldest on: whoever dies at it leaves the newest.
@@ -399,25 +367,6 @@ impl<B: Bytes> Inside<'_, B> {
             }
         }
         Ok(true)
-    }
-
-    /// The seat is free, and what was leased there may be taken again. What was taken there counts as done.
-    pub(super) fn leave(&self, seat: usize) -> Result<(), Corrupt> {
-        self.take_back_all(seat)?;
-        let owner = self.queue.roster.seat(seat);
-        owner.word.store(owner.more.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.queue.roster.leave(seat);
-        Ok(())
-    }
-
-    /// Takes back what a living process has on leases, and its seat if it has taken nothing that is not done.
-    pub(super) fn give_up(&self, seat: usize) -> Result<u32, Corrupt> {
-        let count = self.take_back_all(seat)?;
-        let owner = self.queue.roster.seat(seat);
-        if super::tasks::unfinished_in(owner) == 0 {
-            self.queue.roster.leave(seat);
-        }
-        Ok(count)
     }
 
     /// How many records are not done.
