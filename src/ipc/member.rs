@@ -98,6 +98,7 @@ impl<T: Seats> Member<T> {
     }
 
     /// [`seat`](Self::seat), with who it is that sits there.
+    #[inline]
     pub(super) fn seated(&self, deadline: Deadline) -> Result<Seated<'_, T>, LockError> {
         let (object, seat) = self.seat(deadline)?;
         Ok(Seated { object, seat, life: Life::current().map_err(LockError::Io)? })

@@ -35,6 +35,7 @@ static CURRENT: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 impl Life {
     /// The calling process.
+    #[inline]
     pub(crate) fn current() -> io::Result<Self> {
         Self::here().map(|(life, _)| life)
     }
@@ -44,13 +45,20 @@ impl Life {
         Self::here().map(|(_, namespace)| namespace)
     }
 
+    #[inline]
     fn here() -> io::Result<(Self, u64)> {
         let [generation, pid, start, namespace] = &CURRENT;
         let now = u64::from(super::generation::current()) + 1;
-        if generation.load(Ordering::Acquire) == now {
-            let pid = u32::try_from(pid.load(Ordering::Relaxed)).unwrap_or(0);
-            return Ok((Self { pid, start: start.load(Ordering::Relaxed) }, namespace.load(Ordering::Relaxed)));
+        if generation.load(Ordering::Acquire) != now {
+            return Self::note(now);
         }
+        let pid = u32::try_from(pid.load(Ordering::Relaxed)).unwrap_or(0);
+        Ok((Self { pid, start: start.load(Ordering::Relaxed) }, namespace.load(Ordering::Relaxed)))
+    }
+
+    #[cold]
+    fn note(now: u64) -> io::Result<(Self, u64)> {
+        let [generation, pid, start, namespace] = &CURRENT;
         let (life, number) = Self::look_up()?;
         // Whoever else is here stores the same.
         pid.store(life.pid.into(), Ordering::Relaxed);

@@ -66,6 +66,27 @@
 //! `tail` is released by who puts and acquired by who takes: the bytes are there. `head` is released by who takes and
 //! acquired by who puts: the bytes were copied out. A seat's `more` is released by who reports done and acquired by who
 //! joins: what was put before that is there. All else is under a mutex, or is looked at to find out whether to take one. Sleeping is [`Bell`]'s: an unlock is a read-modify-write, which is the half of the fence that it asks for.
+//!
+//! # Speed, and what was tried
+//!
+//! Items of 64 bytes, producers on one core, consumers on the other; nanoseconds for each, the median and the best of 31 short
+//! rounds that took turns with the other designs'. A cache line that one core has written takes the other 200 ns.
+//!
+//! | Design | 1 to 1 | 4 to 4 | Why |
+//! |---|--:|--:|---|
+//! | who finds nothing, or no room, looks after 0.2 µs | 266–307 (172) | 251–293 (155) | by then there is one record, or room for one: each costs the lines of `tail` and `head`, there and back |
+//! | the lines of the next records prefetched by who takes | 229–234 (173) | 240–255 (162) | the indices' lines cost as much as before |
+//! | those of the next room prefetched by who puts | 280 (171) | 313 (165) | near a full queue they are taken away from who reads them |
+//! | looks after 0.6 µs | 199 (169) | 184 (156) | |
+//! | **looks after 1.3 µs** | 179 (156) | 175 (155) | some eight records for each look |
+//! | looks after 2.5 to 5 µs | 168–182 (157) | 174–190 (160) | no more is gained, and who gets one item in a while would pay for it |
+//!
+//! Not built: claiming several records for the next calls of one process. What it has claimed and not asked for yet would wait while it
+//! works on the first, though others are idle; and handing it out again when it dies needs a header written for each.
+//!
+//! A put is two locked operations of a mutex of its own, a get as many, about 100 ns each in all where nobody disturbs; of
+//! those the mutex takes a quarter and serialising most of the rest. With two cores a third goes to waiting, in the
+//! unlock, for the record's lines to come from the other core. There are 0.002 futex calls and 0.001 yields to an item.
 
 mod putting;
 mod reaping;

@@ -136,6 +136,8 @@ unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
         // SAFETY: as above.
         33..=64 => unsafe { copy_ends::<32>(from, to, length) },
         // SAFETY: as above.
+        65..=128 => unsafe { copy_ends::<64>(from, to, length) },
+        // SAFETY: as above.
         4..=7 => unsafe { copy_ends::<4>(from, to, length) },
         // SAFETY: as above.
         _ => unsafe { ptr::copy_nonoverlapping(from, to, length) },
