@@ -158,7 +158,17 @@ fn main() -> ExitCode {
         ("set_an_event_for_which_two_wait", || once_seen_always_seen(setting_an_event, When::Asleep)),
         ("come_last_to_a_barrier_at_which_two_wait", || once_seen_always_seen(making_a_trip, When::Asleep)),
         ("put_into_a_queue", || both(queues::putting)),
+        ("put_a_batch_into_a_queue", || both(queues::putting_a_batch)),
+        ("put_into_a_queue_that_is_waited_for_among_many_things", || {
+            both(queues::putting_for_who_waits_for_many_things);
+        }),
+        ("wait_for_a_queue_among_many_things", || {
+            series(queues::waiting_among_many_things, When::Later);
+            series(queues::waiting_among_many_things, When::Asleep);
+        }),
         ("get_from_a_queue", || both(queues::getting)),
+        ("get_a_batch_from_a_queue", || both(queues::getting_a_batch)),
+        ("clear_a_queue", || both(queues::clearing)),
         ("try_to_get_from_a_queue", || both(queues::trying_to_get)),
         ("lease_from_a_queue", || once_seen_always_seen(queues::leasing, When::Later)),
         ("acknowledge_a_lease", || both(queues::acknowledging)),
@@ -167,6 +177,8 @@ fn main() -> ExitCode {
         }),
         ("give_a_lease_back", || both(queues::giving_back)),
         ("report_a_task_done", || both(queues::reporting)),
+        ("join_a_queue", || both(queues::joining)),
+        ("shut_a_queue_down_for_who_waits", || both(queues::draining)),
         ("shut_a_queue_down", || once_seen_always_seen(queues::shutting_down, When::Later)),
         ("notify_two_who_wait", || once_seen_always_seen(notifying, When::Asleep)),
         ("wait_for_a_condition", || {

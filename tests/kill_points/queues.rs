@@ -1,7 +1,8 @@
 //! Queues: a process that puts, takes, leases, or reports is killed.
 
-use crewkit::ipc::{Counter, Queue};
+use crewkit::ipc::{Counter, Queue, wait};
 use crewkit::queue::Shutdown;
+use std::time::Duration;
 
 use crate::alone::Child;
 use crate::points::{HANG, Outcome, Stage, When, given, traced};
@@ -79,6 +80,63 @@ pub(crate) fn putting(when: When) -> Stage {
     Stage { victim, judge: Box::new(judge) }
 }
 
+/// The victim puts two items by one step, perhaps for two who sleep: both are there, or neither.
+pub(crate) fn putting_a_batch(when: When) -> Stage {
+    let queue = queue(4, &[]);
+    let victim = victim(&queue, |queue| move || queue.put_many([ITS; 2]).unwrap());
+    let sleepers = sleeping(when, &queue, |queue| {
+        let item = queue.get_timeout(HANG).expect("a wake-up is lost");
+        queue.task_done().unwrap();
+        item
+    });
+    let judge = move || {
+        sleepers.iter().for_each(|_| queue.put_timeout(OTHER, HANG).unwrap());
+        let mut found: Vec<_> = sleepers.into_iter().map(Child::exit_code).collect();
+        found.extend(drained(&queue));
+        let count = found.into_iter().filter(|&item| item == ITS).count();
+        assert!(count == 0 || count == 2, "half a batch");
+        whether(count == 2)
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+/// The victim puts an item for which two wait among other things: they see it, or the next one.
+pub(crate) fn putting_for_who_waits_for_many_things(when: When) -> Stage {
+    let queue = queue(2, &[]);
+    let victim = victim(&queue, |queue| move || queue.put(ITS).unwrap());
+    let sleepers = sleeping(when, &queue, is_seen_in_time);
+    let judge = move || {
+        queue.put_timeout(OTHER, HANG).unwrap();
+        sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0, "an item is not seen"));
+        whether(drained(&queue).contains(&ITS))
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+/// The victim waits for a queue among other things, in vain, as two others do.
+pub(crate) fn waiting_among_many_things(when: When) -> Stage {
+    let (queue, counter) = (queue(2, &[]), Counter::new(0).unwrap());
+    let victim = traced(&(queue.clone(), counter.clone()), |(queue, counter): (Queue<i32>, Counter)| {
+        move || {
+            assert!(wait(&[&queue.readiness()], Duration::from_millis(1)).unwrap().is_empty());
+            counter.add(1).unwrap();
+        }
+    });
+    let sleepers = sleeping(when, &queue, is_seen_in_time);
+    let judge = move || {
+        queue.put_timeout(OTHER, HANG).unwrap();
+        sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0, "an item is not seen"));
+        assert_eq!(wait(&[&queue.readiness()], HANG).unwrap(), [0]);
+        assert_eq!(drained(&queue), [OTHER]);
+        seen(&counter)
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+fn is_seen_in_time(queue: Queue<i32>) -> i32 {
+    i32::from(wait(&[&queue.readiness()], HANG).unwrap() != [0])
+}
+
 /// The victim takes the only item, or one from a queue for whose room two sleep: it is there or was taken.
 pub(crate) fn getting(when: When) -> Stage {
     getting_by(when, |queue| assert_eq!(queue.get().unwrap(), ITS))
@@ -89,8 +147,22 @@ pub(crate) fn trying_to_get(when: When) -> Stage {
     getting_by(when, |queue| assert_eq!(queue.try_get().unwrap(), ITS))
 }
 
+/// The victim takes both items in one go: each is there or was taken.
+pub(crate) fn getting_a_batch(when: When) -> Stage {
+    taking(when, &[ITS; 2], |queue| assert_eq!(queue.get_many(2).unwrap(), [ITS; 2]))
+}
+
+/// The victim drops what is there: the oldest first.
+pub(crate) fn clearing(when: When) -> Stage {
+    taking(when, &[ITS; 2], |queue| queue.clear().unwrap())
+}
+
 fn getting_by(when: When, get: fn(&Queue<i32>)) -> Stage {
-    let queue = queue(1, &[ITS]);
+    taking(when, &[ITS], get)
+}
+
+fn taking(when: When, items: &'static [i32], get: fn(&Queue<i32>)) -> Stage {
+    let queue = queue(items.len(), items);
     let victim = victim(&queue, |queue| move || get(&queue));
     let sleepers = sleeping(when, &queue, |queue| {
         queue.put_timeout(OTHER, HANG).expect("a wake-up is lost");
@@ -105,7 +177,7 @@ fn getting_by(when: When, get: fn(&Queue<i32>)) -> Stage {
         }
         sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0));
         found.extend(drained(&queue));
-        whether(!found.contains(&ITS))
+        whether(found.iter().filter(|&&item| item == ITS).count() < items.len())
     };
     Stage { victim, judge: Box::new(judge) }
 }
@@ -206,6 +278,45 @@ pub(crate) fn reporting(when: When) -> Stage {
         sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0, "who joins hangs"));
         assert!(drained(&queue).is_empty());
         seen(&counter)
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+/// The victim reports its last item done and joins, as two others do: nobody waits for it.
+pub(crate) fn joining(when: When) -> Stage {
+    let (queue, counter) = (queue(2, &[ITS]), Counter::new(0).unwrap());
+    let victim = traced(&(queue.clone(), counter.clone()), |(queue, counter): (Queue<i32>, Counter)| {
+        assert_eq!(queue.get().unwrap(), ITS);
+        move || {
+            queue.task_done().unwrap();
+            queue.join().unwrap();
+            counter.add(1).unwrap();
+        }
+    });
+    let sleepers = sleeping(when, &queue, |queue| i32::from(!queue.join_timeout(HANG).unwrap()));
+    let judge = move || {
+        sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0, "who joins hangs"));
+        assert!(drained(&queue).is_empty());
+        seen(&counter)
+    };
+    Stage { victim, judge: Box::new(judge) }
+}
+
+/// The victim ends the putting into a queue from which two would get: they are told, by it or by this process.
+pub(crate) fn draining(when: When) -> Stage {
+    let queue = queue(2, &[]);
+    let victim = victim(&queue, |queue| move || queue.shutdown(Shutdown::Drain).unwrap());
+    let told = |queue: Queue<i32>| i32::from(!queue.get_timeout(HANG).unwrap_err().is_shut_down());
+    let sleepers = sleeping(when, &queue, told);
+    let judge = move || {
+        let is_shut_down = queue.is_shut_down();
+        if !is_shut_down {
+            queue.shutdown(Shutdown::Drain).unwrap();
+        }
+        sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0, "a wake-up is lost"));
+        assert!(queue.put(OTHER).unwrap_err().is_shut_down() && queue.join_timeout(HANG).unwrap());
+        assert_eq!(given(&queue, told).exit_code(), 0);
+        whether(is_shut_down)
     };
     Stage { victim, judge: Box::new(judge) }
 }

@@ -135,7 +135,7 @@ impl<T> Queue<T> {
     /// A queue that holds at most `maxsize` items, no limit if that is zero, and at most `bytes` bytes of them. An item
     /// takes as many as postcard makes of it, rounded up to a multiple of 8, and 8 more.
     ///
-    /// The memory, rounded up to a power of two, is reserved now, which takes about 0.3 ms for each MiB.
+    /// The memory, rounded up to a power of two, is reserved now, which takes about 0.2 ms for each MiB.
     ///
     /// # Errors
     ///
