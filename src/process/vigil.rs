@@ -156,12 +156,15 @@ impl Drop for Vigil {
         let is_ours = matches!(self.waiter, Waiter::Here);
         if self.starting || self.subject.terms.kill_on_drop {
             self.kill();
-            if is_ours {
-                // A killed process is gone at once, unless the kernel is in the middle of something for it.
-                let _ = self.subject.pidfd().wait(Deadline::after(Duration::from_secs(1)));
+            if !is_ours {
+                return;
             }
+            // A killed process is gone at once, unless the kernel is in the middle of something for it.
+            let _ = self.subject.pidfd().wait(Deadline::after(Duration::from_secs(1)));
         }
+        // The fork server reaps what has ended.
         if matches!(self.check(), Ok(None))
+            && (is_ours || self.subject.is_alive())
             && let Some(owner) = Owner::if_any()
         {
             owner.adopt(Arc::clone(&self.subject), is_ours);
