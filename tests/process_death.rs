@@ -131,7 +131,7 @@ fn a_life_line_holds_without_the_fork_server_and_in_spite_of_strange_forks() {
     ended.expect("a child goes on spinning");
 }
 
-/// The same when the owner ends in peace without joining.
+/// The same when the owner ends in peace, which waits for no daemon.
 #[test]
 fn children_end_with_an_owner_that_returns() {
     let (output, stdout) = std::io::pipe().unwrap();
@@ -139,7 +139,7 @@ fn children_end_with_an_owner_that_returns() {
     let owner = builder.spawn(
         |()| {
             for method in METHODS {
-                Builder::new().start_method(method).spawn(spin_and_say_so, ()).expect("a start");
+                Builder::new().start_method(method).daemon(true).spawn(spin_and_say_so, ()).expect("a start");
             }
         },
         (),

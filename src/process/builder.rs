@@ -58,6 +58,7 @@ pub struct Builder {
     group: Option<u32>,
     limits: Limits,
     kill_on_drop: bool,
+    daemon: bool,
     own_group: bool,
     /// The function, if it is one of the executable's.
     preload: Option<Option<Function>>,
@@ -93,6 +94,7 @@ impl Builder {
             group: None,
             limits: Limits::default(),
             kill_on_drop: false,
+            daemon: false,
             own_group: false,
             preload: None,
             start_timeout: Duration::from_secs(30),
@@ -214,6 +216,16 @@ impl Builder {
     /// Whether dropping the [`Process`] kills the process. The default is that it runs on.
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
+        self
+    }
+
+    /// Whether this process does not wait for the new one when it ends (Python's `daemon`). The default is that it does,
+    /// where `main` returns or [`std::process::exit`] is called, also for one whose [`Process`](super::Process) was dropped,
+    /// and however long that takes; daemons are killed then. Whatever kills this process kills both.
+    ///
+    /// Unlike Python's, a daemon may start processes itself, and is none because its parent is one.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = daemon;
         self
     }
 

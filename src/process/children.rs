@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::owner::Owner;
 use super::subject::Subject;
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Readiness};
 use crate::sys::signal;
 
 /// The processes that this one has started and that run, the oldest first (Python's `multiprocessing.active_children`):
@@ -35,6 +37,26 @@ pub fn active_children() -> Vec<Child> {
     let Some(owner) = Owner::if_any() else { return Vec::new() };
     owner.reap_orphans();
     owner.running().into_iter().map(Child).collect()
+}
+
+/// Waits for the processes that this one has started, but for daemons; for good if one of them does not end.
+pub(super) fn wait_for_all() {
+    // Asked for anew each time: processes that are waited for start no others here, but threads may.
+    while let Some(owner) = Owner::if_any() {
+        let running: Vec<_> = owner.running().into_iter().filter(|child| !child.terms.daemon).collect();
+        let watched: Vec<_> = running.iter().map(|child| (child.as_fd(), Readiness::READ)).collect();
+        if watched.is_empty() || poll::wait_many(&watched, Deadline::NEVER).is_err() {
+            return;
+        }
+    }
+}
+
+/// What exit(3) calls.
+pub(super) extern "C" fn at_process_exit() {
+    // Threads first, whichever was registered first: they may start processes.
+    #[cfg(feature = "threads")]
+    crate::thread::at_process_exit();
+    wait_for_all();
 }
 
 /// A process that this one has started, see [`active_children`]. Its result is its [`Process`](super::Process)'s to give.

@@ -69,9 +69,10 @@ pub(super) fn leave(body: impl FnOnce() -> i32) -> ! {
     // The end of the closure and of its captures is inside, and the payload is never dropped, because its destructor
     // may panic too: nothing unwinds into the parent's frames.
     let code = catch_unwind(AssertUnwindSafe(body)).map_err(ManuallyDrop::new).unwrap_or(PANICKED);
-    // Its result is on its way, and its threads go on until they are through, as in a process that returns from main.
+    // Its result is on its way, and its threads and processes go on until they are through, as when main returns.
     #[cfg(feature = "threads")]
     crate::thread::shutdown();
+    super::children::wait_for_all();
     process::flush_stdio();
     process::exit_now(code)
 }

@@ -37,7 +37,8 @@ const TELLING: Duration = Duration::from_secs(1);
 ///
 /// Dropping it lets the process run on, unless it was built with [`kill_on_drop`](Builder::kill_on_drop). It is reaped in
 /// any case: by the fork server, or, for the other start methods, by the next start or join after its end. When the
-/// process that started it ends or dies, it is killed; its own children are killed in turn.
+/// process that started it dies, it is killed; its own children are killed in turn. When that ends in peace, it waits for this
+/// one first, unless it is a [`daemon`](Builder::daemon).
 ///
 /// ```
 /// use crewkit::process::Process;

@@ -16,10 +16,11 @@
 //! | Who dies | What happens |
 //! |---|---|
 //! | a process, however and whenever | its handle says so: [`ProcessError`], [`Process::exit`]; a start that was under way is a [`SpawnError`] |
-//! | the process that started others | they are killed, also those that are busy in user code; their children in turn, too |
+//! | the process that started others, by a signal or by `_exit` | they are killed, also those that are busy in user code; their children in turn, too |
 //! | the fork server | its children are killed: [`ProcessError::ForkServerDied`]; the next start begins a new server |
 //!
-//! A process is killed with the process that started it also when that ends in peace: join before `main` returns.
+//! A process that ends in peace, because `main` returns or somebody calls `exit`, first waits for those that it has started,
+//! as Python does; but for [daemons](Builder::daemon), which are killed.
 //!
 //! # What is written to standard error
 //!

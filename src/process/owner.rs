@@ -20,13 +20,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::children::at_process_exit;
 use super::exit::Exit;
 use super::function::Function;
 use super::protocol::{self, BOOT, Request, Role};
 use super::subject::Subject;
 use crate::sys::clock::Deadline;
 use crate::sys::process::{PidFd, close_copy, on_fork_in_child};
-use crate::sys::{attributes, oom, signal, socket, spawn};
+use crate::sys::{attributes, exit, oom, signal, socket, spawn};
 
 /// The state of this process as an owner of others.
 #[derive(Debug)]
@@ -163,6 +164,11 @@ impl Owner {
 
     /// Notes a child that was started.
     pub(super) fn list(&self, subject: &Arc<Subject>) {
+        static AT_EXIT: Once = Once::new();
+        if !subject.terms.daemon {
+            // Without memory for that the end of this process is the child's.
+            AT_EXIT.call_once(|| drop(exit::at_exit(at_process_exit)));
+        }
         let mut children = self.children.lock();
         if children.len() == children.capacity() && children.len() >= LISTED {
             children.retain(|child| child.upgrade().is_some_and(|child| child.is_alive()));

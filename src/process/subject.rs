@@ -14,6 +14,8 @@ pub(super) struct Terms {
     pub(super) name: Arc<str>,
     /// It leads a process group, which ends with it.
     pub(super) own_group: bool,
+    /// Its owner does not wait for it when that ends.
+    pub(super) daemon: bool,
     /// Dropping its handle kills it.
     pub(super) kill_on_drop: bool,
     /// Its memory is limited, so running out of it is a likely cause of an abort.

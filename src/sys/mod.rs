@@ -10,6 +10,8 @@
 pub(crate) mod clock;
 #[cfg(all(any(feature = "coroutines", feature = "processes"), not(crewkit_loom)))]
 pub(crate) mod error;
+#[cfg(all(any(feature = "processes", feature = "threads"), not(crewkit_loom)))]
+pub(crate) mod exit;
 #[cfg(all(feature = "coroutines", not(crewkit_loom)))]
 pub(crate) mod fault;
 #[cfg(not(crewkit_loom))]

@@ -1,15 +1,14 @@
-//! What the kernel and libc do for the floor of threads: names, and a call when the process ends.
+//! What the kernel does for the floor of threads: names, and who sleeps how.
 //!
 //! # Safety
 //!
-//! The calls take integers, a name that lives as long as the call, and a function that is never unloaded before libc has
-//! called it: `atexit` belongs to the object that it is linked into, so the function runs when that is unloaded.
+//! The calls take integers, and a name that lives as long as the call.
 
-#![expect(unsafe_code, reason = "prctl and atexit have no wrapper in std")]
+#![expect(unsafe_code, reason = "prctl has no wrapper in std")]
 
 use super::thread::native_id;
 use std::ffi::CString;
-use std::{fs, io};
+use std::fs;
 
 /// What the kernel keeps of a name, in bytes.
 const NAME_BYTES: usize = 15;
@@ -58,15 +57,6 @@ pub(crate) fn is_paused(thread: u32) -> bool {
     // Newer architectures have no call of that name: libc waits for no descriptor, without an end.
     #[cfg(not(target_arch = "x86_64"))]
     return number == Some(libc::SYS_ppoll) && words.take(3).all(|word| word == "0x0");
-}
-
-/// Has `hook` called when the process ends by exit(3): a call of `std::process::exit`, or the end of `main`.
-pub(crate) fn at_exit(hook: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: the hook is a function of this object, see above.
-    match unsafe { libc::atexit(hook) } {
-        0 => Ok(()),
-        _ => Err(io::ErrorKind::OutOfMemory.into()),
-    }
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ pub fn at_exit(callback: impl FnOnce() + Send + 'static) -> io::Result<()> {
     registry().at_exit(Box::new(callback))
 }
 
-/// What exit(3) calls.
-pub(super) extern "C" fn at_process_exit() {
+/// What exit(3) calls. To be called twice does no harm.
+pub(crate) extern "C" fn at_process_exit() {
     // Unwinding into C would abort, as would a panic here; all user code below is guarded already.
     panics::tell(|| end(Cause::Exit));
 }

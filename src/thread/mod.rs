@@ -43,7 +43,7 @@ mod timer;
 
 pub use exit::at_exit;
 #[cfg(feature = "processes")]
-pub(crate) use exit::shutdown;
+pub(crate) use exit::{at_process_exit, shutdown};
 pub use handle::{Builder, Thread, spawn};
 pub use local::{Iter, IterMut, Local, Value, ValueMut};
 pub use panics::{Cause, Panicked, reset_panic_hook, set_panic_hook};

@@ -16,7 +16,7 @@ use super::record::{Origin, Record, ThreadRef};
 use super::timer::Schedule;
 use crate::primitive::Mutex;
 use crate::sync::Event;
-use crate::sys::{generation, threads as kernel};
+use crate::sys::{exit, generation, threads as kernel};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -207,7 +207,7 @@ impl State {
     /// call: whichever comes second finds nothing to do.
     fn hook(&mut self) -> io::Result<()> {
         if !self.hooked {
-            kernel::at_exit(super::exit::at_process_exit)?;
+            exit::at_exit(super::exit::at_process_exit)?;
             self.hooked = true;
         }
         Ok(())

@@ -36,6 +36,7 @@ impl Recipe {
             .name(format!("crewkit-pool-{}", id.0))
             .start_method(self.start_method)
             .own_group(true)
+            .daemon(true)
             .kill_on_drop(true)
             .spawn(worker::main, job)?;
         Ok(Hired { process, socket, segment })

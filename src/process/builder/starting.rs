@@ -157,8 +157,13 @@ impl Builder {
     }
 
     fn terms(&self, name: &str) -> Terms {
-        let limits_memory = self.limits.memory.is_some();
-        Terms { name: name.into(), own_group: self.own_group, kill_on_drop: self.kill_on_drop, limits_memory }
+        Terms {
+            name: name.into(),
+            own_group: self.own_group,
+            daemon: self.daemon,
+            kill_on_drop: self.kill_on_drop,
+            limits_memory: self.limits.memory.is_some(),
+        }
     }
 
     /// What the child is told to be.
