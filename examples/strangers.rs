@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! cargo run --example strangers
+//! cargo run --example strangers 127.0.0.1:8000
 //! ```
 //!
-//! Three clients ask how long their words are. A fourth one guesses the secret: it is turned away, and nobody else notices.
+//! Without an address the service has a name on this machine; with one it is at that of TCP, where clients could come from other
+//! hosts, too. Three clients ask how long their words are. A fourth one guesses the secret: it is turned away, and nobody else notices.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -19,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn main() -> Result<(), Box<dyn Error>> {
     crewkit::init();
     let secret = "kept in a file that only the right people can read";
-    let listener = Listener::bind(Address::unique()?, Auth::Key(Key::new(secret)))?;
+    let address = std::env::args().nth(1).map_or_else(Address::unique, Address::tcp)?;
+    let listener = Listener::bind(address, Auth::Key(Key::new(secret)))?;
 
     let client = |secret: &str, word: &str| {
         Process::spawn(ask, (listener.address().clone(), secret.to_owned(), word.to_owned()))

@@ -334,12 +334,11 @@ never more than 5 at once; 5 permits again
 
 #[test]
 fn strangers_are_served_who_know_the_secret() {
-    let printed = says("strangers");
-    assert_eq!(
-        printed,
-        "short: 5 letters\nlonger: 6 letters\nthe longest: 11 letters\n\
-         let me in: the listener turned this process away: its key is another one, or it repeats an old answer\n"
-    );
+    let expected = "short: 5 letters\nlonger: 6 letters\nthe longest: 11 letters\n\
+         let me in: the listener turned this process away: its key is another one, or it repeats an old answer\n";
+    assert_eq!(says("strangers"), expected);
+    let over_tcp = finish(example("strangers").arg("127.0.0.1:0").spawn().unwrap());
+    assert_eq!(texts(&over_tcp).0, expected, "over TCP");
 }
 
 #[test]

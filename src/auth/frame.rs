@@ -53,6 +53,11 @@ impl Frame {
         out
     }
 
+    /// Whether more bytes could make a frame of these.
+    pub(crate) fn may_begin_with(bytes: &[u8]) -> bool {
+        MAGIC.iter().zip(bytes).all(|(magic, byte)| magic == byte)
+    }
+
     /// The frame that these bytes are. Each frame has one form: what is decoded encodes to the same bytes,
     /// but for a refusal whose reason this version does not know.
     pub(crate) fn decode(raw: &[u8]) -> Result<Self, AuthError> {

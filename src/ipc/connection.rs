@@ -19,6 +19,7 @@ use super::{RecvError, SendError};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
 use crate::sys::socket::{duplicate, is_seqpacket, seqpacket_pair};
+use crate::sys::stream::{is_stream, is_tcp};
 
 /// Two connected ends of a new pipe (Python's `multiprocessing.Pipe(duplex=True)`): what one sends, the other receives.
 ///
@@ -57,6 +58,9 @@ pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
 /// [`SendError::ForeignProcess`] and [`RecvError::ForeignProcess`]. A forked process also inherits the ends that it has
 /// no use for, and for as long as it lives, their other sides do not see the end of the stream.
 ///
+/// A [`Listener`](super::Listener) gives connections to strangers, over TCP to other hosts: what is different then is said at
+/// [`Address::Tcp`](super::Address::Tcp).
+///
 /// Values go through postcard: types that need a self-describing format (`#[serde(untagged)]`, `flatten`,
 /// `skip_serializing_if`) cannot be received. A long `Vec<u8>` in a value is handled byte by byte; use
 /// [`send_bytes`](Self::send_bytes), or the `serde_bytes` crate.
@@ -66,6 +70,18 @@ pub struct Connection<S, R> {
 }
 
 impl<S, R> Connection<S, R> {
+    fn on(endpoint: Arc<Endpoint>, (outlet, inlet): (Outlet, Inlet)) -> Self {
+        Self { outgoing: Outgoing::on(Arc::clone(&endpoint), outlet), incoming: Incoming::on(endpoint, inlet) }
+    }
+
+    fn new_outlet(is_stream: bool) -> Outlet {
+        if is_stream { Outlet::on_stream(DEFAULT_LIMIT) } else { Outlet::new(DEFAULT_LIMIT) }
+    }
+
+    fn new_inlet(is_stream: bool) -> Inlet {
+        if is_stream { Inlet::on_stream(DEFAULT_LIMIT) } else { Inlet::new(DEFAULT_LIMIT) }
+    }
+
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.outgoing.endpoint
     }
@@ -273,11 +289,12 @@ impl<S, R> Connection<S, R> {
 
 /// An end that reached this process past crewkit, by exec or by fork: the descriptor must be what [`AsFd`] gives of an
 /// end that nobody else uses any more, and that was asked for it before many messages had gone through (while `Debug`
-/// says that it uses the socket). Every message is checked on receipt; of any other descriptor there is no message.
+/// says that it uses the socket); or a socket of TCP, connected to another such end. Every message is checked on receipt; of any other descriptor there is no message.
 impl<S, R> From<OwnedFd> for Connection<S, R> {
     fn from(socket: OwnedFd) -> Self {
-        let endpoint = Endpoint::new(socket);
-        Self { outgoing: Outgoing::new(Arc::clone(&endpoint)), incoming: Incoming::new(endpoint) }
+        let is_stream = is_stream(socket.as_fd());
+        let lanes = (Self::new_outlet(is_stream), Self::new_inlet(is_stream));
+        Self::on(Endpoint::new(socket), lanes)
     }
 }
 
@@ -313,9 +330,11 @@ impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         let (outlet, inlet) = (self.outgoing.lane.borrow(), self.incoming.lane.borrow());
         // Invariant 9: what was received of a message would stay behind.
-        let socket = attach(|| match inlet.holds_something() {
-            true => Err(EncodeError::NotSerializable(HOLDS_SOMETHING.to_owned())),
-            false => self.endpoint().hand_over(),
+        let holds = |why: &str| Err(EncodeError::NotSerializable(why.to_owned()));
+        let socket = attach(|| match (inlet.holds_something(), outlet.holds_something()) {
+            (true, _) => holds(HOLDS_SOMETHING),
+            (_, true) => holds(HOLDS_A_REST),
+            _ => self.endpoint().hand_over(),
         })?;
         let tracks = [
             outlet.track().map(|track| (track, SENDS_BY_RING)),
@@ -348,10 +367,13 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
             return Err(D::Error::custom("what is said of the end of a connection is not so of any"));
         }
         let mut index = travelling & INDEX;
-        let endpoint = claim(index, |fd| match is_seqpacket(fd.as_fd()) {
-            true => Ok(Endpoint::new(fd)),
-            false => Err("a descriptor in it is not the end of a connection".to_owned()),
+        let (endpoint, is_stream) = claim(index, |fd| match (is_seqpacket(fd.as_fd()), is_tcp(fd.as_fd())) {
+            (false, false) => Err("a descriptor in it is not the end of a connection".to_owned()),
+            (_, is_stream) => Ok((Endpoint::new(fd), is_stream)),
         })?;
+        if is_stream && travelling != index {
+            return Err(D::Error::custom("a stream that is said to have a ring"));
+        }
         let mut track = |how: u32| -> Result<Option<Track>, D::Error> {
             if travelling & how == 0 {
                 return Ok(None);
@@ -363,16 +385,17 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
         };
         let outlet = match track(SENDS_BY_RING)? {
             Some(track) => Outlet::resume(DEFAULT_LIMIT, track),
-            None => Outlet::new(DEFAULT_LIMIT),
+            None => Self::new_outlet(is_stream),
         };
         let inlet = match track(RECEIVES_BY_RING | WAS_OFFERED_RING)? {
             Some(track) => Inlet::resume(DEFAULT_LIMIT, track, travelling & RECEIVES_BY_RING != 0),
-            None => Inlet::new(DEFAULT_LIMIT),
+            None => Self::new_inlet(is_stream),
         };
-        let (outgoing, incoming) = (Outgoing::on(Arc::clone(&endpoint), outlet), Incoming::on(endpoint, inlet));
-        Ok(Self { outgoing, incoming })
+        Ok(Self::on(endpoint, (outlet, inlet)))
     }
 }
 
 const HOLDS_SOMETHING: &str =
     "this end of the connection has received a part of a message, which would be lost; receive it first";
+const HOLDS_A_REST: &str =
+    "this end of the connection has not sent all of a message that was given up; send another one first";

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::endpoint::Endpoint;
 use super::lane::{Inlet, News, Outlet};
-use super::wire::{DEFAULT_LIMIT, KEPT_BUFFER, Message, Target, WireError};
+use super::wire::{KEPT_BUFFER, Message, Target, WireError};
 use super::{RecvError, SendError, parcel, wait};
 use crate::framing::Kind;
 use crate::sys::clock::Deadline;
@@ -31,10 +31,6 @@ pub(super) struct Outgoing<S> {
 }
 
 impl<S> Outgoing<S> {
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self::on(endpoint, Outlet::new(DEFAULT_LIMIT))
-    }
-
     pub(super) fn on(endpoint: Arc<Endpoint>, lane: Outlet) -> Self {
         Self { endpoint, lane: RefCell::new(lane), buffer: RefCell::default(), values: PhantomData }
     }
@@ -78,6 +74,9 @@ impl<S> Outgoing<S> {
         if size > limit {
             return Err(SendError::TooLarge { size, limit });
         }
+        if !fds.is_empty() && !lane.takes_descriptors() {
+            return Err(SendError::NotSerializable(NO_DESCRIPTORS.to_owned()));
+        }
         if self.endpoint.was_end_seen() {
             lane.doubt();
         }
@@ -118,10 +117,6 @@ pub(super) struct Incoming<R> {
 }
 
 impl<R> Incoming<R> {
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self::on(endpoint, Inlet::new(DEFAULT_LIMIT))
-    }
-
     pub(super) fn on(endpoint: Arc<Endpoint>, lane: Inlet) -> Self {
         Self { endpoint, lane: RefCell::new(lane), values: PhantomData }
     }
@@ -282,3 +277,6 @@ fn take_held(lane: &mut Inlet, buffer: &mut [u8]) -> Result<usize, RecvError> {
     lane.recycle(message.bytes);
     Ok(needed)
 }
+
+const NO_DESCRIPTORS: &str =
+    "it holds a descriptor, or a handle that is one, and over TCP there is no way for these to another process";

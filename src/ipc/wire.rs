@@ -1,20 +1,24 @@
-//! Messages over a SEQPACKET socket, without waiting: one chunk of [`framing`](crate::framing) is one record.
+//! Messages over a SEQPACKET socket, or a stream, without waiting: one chunk of [`framing`](crate::framing) is one record.
 //!
 //! [`Connection`](super::Connection) adds the waiting with a deadline; event loops (pool, fork server) call this
 //! directly when their poller says so. Neither side copies: a record is sent from the caller's slice and received into
 //! the message's own buffer. Invariants 1 to 6 of the [README](README.md) are kept here and in `framing`.
 
 mod control;
+mod sender;
+mod stream;
 mod target;
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::framing::{Assembly, Chunks, FrameError, HEADER_LEN, Header, Kind, MAX_CHUNK, Place};
-use crate::sys::socket::{MAX_FDS_PER_RECORD, peek_record, recv_record, send_record};
+use crate::framing::{Assembly, FrameError, HEADER_LEN, Header, Kind, MAX_CHUNK, Place};
+use crate::sys::socket::{peek_record, recv_record};
 
 pub(crate) use control::Control;
+pub(crate) use sender::Sender;
+use stream::{Partial, Taken};
 pub(crate) use target::{Onto, Target};
 
 /// The longest message taken or sent where nobody asked for another limit: 1 GiB.
@@ -74,94 +78,6 @@ impl From<FrameError> for WireError {
     }
 }
 
-/// The sending side: at most one message is begun and not yet finished.
-#[derive(Debug)]
-pub(crate) struct Sender {
-    limit: u64,
-    begun: Option<Chunks>,
-}
-
-impl Sender {
-    /// A sender of messages of at most `limit` bytes.
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, begun: None }
-    }
-
-    /// The longest message that may be sent.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// Changes the limit.
-    pub(crate) fn set_limit(&mut self, limit: u64) {
-        self.limit = limit;
-    }
-
-    /// Sends as much of a value's message as there is room for; `true` when all of it was sent. After `false`, call
-    /// again with the same message when the socket is writable, or [`abandon`](Self::abandon) it.
-    ///
-    /// After an error nothing is begun. `InvalidInput` for a message over the limit or with more than 253 descriptors,
-    /// `BrokenPipe` when the other side is closed; what the kernel says otherwise.
-    pub(crate) fn try_send(&mut self, fd: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
-        self.try_send_kind(fd, Kind::Value, bytes, fds)
-    }
-
-    /// [`try_send`](Self::try_send) for either kind of message.
-    pub(crate) fn try_send_kind(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        kind: Kind,
-        bytes: &[u8],
-        fds: &[BorrowedFd<'_>],
-    ) -> io::Result<bool> {
-        let mut chunks = match self.begun.take() {
-            Some(begun) => begun,
-            None => self.begin(kind, bytes, fds)?,
-        };
-        for round in 0.. {
-            let Some((header, part)) = chunks.next() else { break };
-            if round == ROUND {
-                self.begun = Some(chunks);
-                return Ok(false);
-            }
-            let payload = bytes.get(part).ok_or_else(|| invalid("a message that changed while it was being sent"))?;
-            let rights = if header.first { fds } else { &[] };
-            match send_record(fd, &[IoSlice::new(&header.encode()), IoSlice::new(payload)], rights) {
-                Ok(()) => chunks.advance(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.begun = Some(chunks);
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether nothing is begun.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.begun.is_none()
-    }
-
-    /// Gives up the message begun. The receiver drops what it holds of it when the next message begins.
-    pub(crate) fn abandon(&mut self) {
-        self.begun = None;
-    }
-
-    fn begin(&self, kind: Kind, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<Chunks> {
-        if bytes.len() as u64 > self.limit {
-            return Err(invalid("a message longer than the limit"));
-        }
-        let count = u8::try_from(fds.len()).ok().filter(|&count| usize::from(count) <= MAX_FDS_PER_RECORD);
-        let count = count.ok_or_else(|| invalid("more than 253 descriptors in one message"))?;
-        Ok(Chunks::new(bytes.len(), kind, count))
-    }
-}
-
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, what)
-}
-
 /// What comes next on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -171,6 +87,24 @@ pub(crate) enum Next {
     Control(Control),
     /// Anything else.
     Chunk,
+}
+
+impl Next {
+    /// On a socket that keeps records whole.
+    pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::judge(|head| peek_record(fd, head))
+    }
+
+    fn judge(peek: impl FnOnce(&mut [u8; HEADER_LEN]) -> io::Result<usize>) -> io::Result<Self> {
+        let mut head = [0; HEADER_LEN];
+        match peek(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Self::Nothing),
+            Err(error) => Err(error),
+            Ok(0) => Ok(Self::End),
+            Ok(HEADER_LEN) => Ok(Control::decode(&head).map_or(Self::Chunk, Self::Control)),
+            Ok(_) => Ok(Self::Chunk),
+        }
+    }
 }
 
 /// The receiving side: holds what arrived of a message until it is whole, and a whole one until it is taken.
@@ -187,6 +121,8 @@ pub(crate) struct Receiver {
     /// A record that is no part of a message, where there may be such.
     control: Option<(Control, Vec<OwnedFd>)>,
     takes_control: bool,
+    /// On a stream: what has arrived of a record. What is of its payload is at the end of `bytes`.
+    partial: Option<Partial>,
 }
 
 impl Receiver {
@@ -194,7 +130,12 @@ impl Receiver {
     pub(crate) fn new(limit: u64) -> Self {
         let assembly = Assembly::new(limit);
         let (bytes, fds) = (Vec::new(), Vec::new());
-        Self { assembly, bytes, fds, whole: None, failed: None, control: None, takes_control: false }
+        Self { assembly, bytes, fds, whole: None, failed: None, control: None, takes_control: false, partial: None }
+    }
+
+    /// The same, on a stream.
+    pub(crate) fn on_stream(limit: u64) -> Self {
+        Self { partial: Some(Partial::new()), ..Self::new(limit) }
     }
 
     /// A receiver that knows of [`Control`] records: it stops at each, until it is [taken](Self::take_control).
@@ -209,14 +150,14 @@ impl Receiver {
     }
 
     /// What the next record on the socket is; it stays there.
-    pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Next> {
-        let mut head = [0; HEADER_LEN];
-        match peek_record(fd, &mut head) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Next::Nothing),
-            Err(error) => Err(error),
-            Ok(0) => Ok(Next::End),
-            Ok(HEADER_LEN) => Ok(Control::decode(&head).map_or(Next::Chunk, Next::Control)),
-            Ok(_) => Ok(Next::Chunk),
+    pub(crate) fn peek(&mut self, fd: BorrowedFd<'_>) -> io::Result<Next> {
+        Next::judge(|head| self.peek_header(fd, head))
+    }
+
+    fn peek_header(&mut self, fd: BorrowedFd<'_>, head: &mut [u8; HEADER_LEN]) -> io::Result<usize> {
+        match &mut self.partial {
+            None => peek_record(fd, head),
+            Some(partial) => partial.peek(fd, head, &mut self.bytes),
         }
     }
 
@@ -238,7 +179,8 @@ impl Receiver {
 
     /// Whether anything of a message was taken from the socket and not yet given out.
     pub(crate) fn holds_something(&self) -> bool {
-        self.whole.is_some() || self.assembly.is_inside()
+        let is_partial = self.partial.as_ref().is_some_and(|partial| !partial.is_empty());
+        self.whole.is_some() || self.assembly.is_inside() || is_partial
     }
 
     /// The next message, or `None` when the socket has no more for now; what arrived of an unfinished one stays here.
@@ -296,7 +238,7 @@ impl Receiver {
         while *records > 0 && !self.holds_news() {
             *records -= 1;
             let mut head = [0; HEADER_LEN];
-            match peek_record(fd, &mut head) {
+            match self.peek_header(fd, &mut head) {
                 Ok(HEADER_LEN) if self.takes_control && Control::decode(&head).is_some() => {
                     self.failed = self.receive_record(fd).err();
                     return self.failed.is_some();
@@ -313,7 +255,8 @@ impl Receiver {
 
     /// Whether a chunk ends nothing that anybody waits for: more of its message comes, or the message was given up.
     fn is_no_news(&self, header: &Header) -> bool {
-        !header.last || (!header.first && self.assembly.is_skipping())
+        let is_void = self.partial.as_ref().is_some_and(Partial::is_void);
+        !header.last || (!header.first && self.assembly.is_skipping()) || is_void
     }
 
     /// The message held, in the receiver's own buffer; give that back by [`recycle`](Self::recycle).
@@ -347,6 +290,9 @@ impl Receiver {
 
     /// Receives one record; `false` when there is none.
     pub(crate) fn receive_record(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
+        if self.partial.is_some() {
+            return self.receive_from_stream(fd);
+        }
         let held = self.bytes.len();
         let mut head = [0; HEADER_LEN];
         let received = match recv_record(fd, &mut head, &mut self.bytes, MAX_CHUNK) {
@@ -374,16 +320,50 @@ impl Receiver {
             })
         };
         let header = judged.inspect_err(|_| self.give_up())?;
-        let (place, complete) = self.assembly.accept(&header).inspect_err(|_| self.discard())?;
+        self.accept_chunk(&header, held, received.fds, received.fds_truncated)
+    }
+
+    fn receive_from_stream(&mut self, fd: BorrowedFd<'_>) -> Result<bool, WireError> {
+        let Some(partial) = &mut self.partial else { return Ok(false) };
+        let held = self.bytes.len() - partial.payload();
+        match partial.take(fd, &mut self.bytes) {
+            Ok(Taken::Nothing) => Ok(false),
+            Ok(Taken::Record(header)) => self.accept_chunk(&header, held, Vec::new(), false),
+            Ok(Taken::Void) => {
+                self.give_up();
+                Ok(true)
+            }
+            Ok(Taken::End) => {
+                self.discard();
+                Err(WireError::Closed)
+            }
+            Err(error) => {
+                if matches!(error, WireError::Corrupt(_)) {
+                    self.give_up();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A chunk has arrived, its payload behind what was `held`.
+    fn accept_chunk(
+        &mut self,
+        header: &Header,
+        held: usize,
+        fds: Vec<OwnedFd>,
+        fds_truncated: bool,
+    ) -> Result<bool, WireError> {
+        let (place, complete) = self.assembly.accept(header).inspect_err(|_| self.discard())?;
         match place {
             Place::Nowhere => self.discard(),
-            Place::End if received.fds.is_empty() && !received.fds_truncated => {}
-            Place::Start if received.fds.len() == usize::from(header.fds) && !received.fds_truncated => {
+            Place::End if fds.is_empty() && !fds_truncated => {}
+            Place::Start if fds.len() == usize::from(header.fds) && !fds_truncated => {
                 self.bytes.drain(..held);
-                self.fds = received.fds;
+                self.fds = fds;
             }
             Place::Start | Place::End => {
-                let is_too_few = received.fds_truncated || received.fds.len() < usize::from(header.fds);
+                let is_too_few = fds_truncated || fds.len() < usize::from(header.fds);
                 return Err(self.lose(complete, is_too_few));
             }
         }

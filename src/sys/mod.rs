@@ -56,6 +56,7 @@ processes! {
     pub(crate) mod socket;
     pub(crate) mod spawn;
     pub(crate) mod strangers;
+    pub(crate) mod stream;
     pub(crate) mod ticks;
 }
 

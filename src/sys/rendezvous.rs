@@ -25,6 +25,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::clock::Deadline;
 use super::error::{during, errno, retry};
+use super::stream::is_passing;
 
 /// What a Unix socket is called.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +93,7 @@ fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
 /// Why [`accept`] gave no connection.
 #[derive(Debug)]
 pub(crate) enum NotAccepted {
-    /// There is none, or it ended while it stood in the queue.
+    /// There is none, or it ended while it stood in the queue, or the network has a passing fault.
     None,
     /// No descriptor or no memory is left. The connection stays in the queue.
     OutOfResources(io::Error),
@@ -106,12 +107,16 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, NotAccepted> {
     match retry(|| accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
         // SAFETY: the kernel opened this descriptor for this call, and nobody else has seen its number.
         Ok(accepted) => Ok(unsafe { OwnedFd::from_raw_fd(accepted) }),
-        // Of what passes on a network, only this happens to a Unix socket.
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => {
-            Err(NotAccepted::None)
-        }
-        Err(error) if is_shortage(&error) => Err(NotAccepted::OutOfResources(error)),
-        Err(error) => Err(NotAccepted::Listener(error)),
+        Err(error) => Err(not_accepted(error)),
+    }
+}
+
+/// What an error of accept means.
+pub(crate) fn not_accepted(error: io::Error) -> NotAccepted {
+    match error {
+        _ if error.kind() == io::ErrorKind::WouldBlock || is_passing(&error) => NotAccepted::None,
+        _ if is_shortage(&error) => NotAccepted::OutOfResources(error),
+        _ => NotAccepted::Listener(error),
     }
 }
 

@@ -157,8 +157,11 @@ pub(crate) fn shut_down_sending(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Tells the other side that nothing more will be read. Takes what is queued, because a sender that waits for room
-/// would otherwise not wake.
+/// would otherwise not wake. By a stream nobody is told.
 pub(crate) fn shut_down_receiving(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if !is_seqpacket(fd) {
+        return Ok(());
+    }
     during("closing the receiving half", shutdown(fd.as_raw_fd(), Shutdown::Read))?;
     let mut head = [0];
     while recv_record(fd, &mut head, &mut Vec::new(), 0)?.len > 0 {}

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use super::error::{during, errno};
 use super::rendezvous::is_shortage;
+use super::stream;
 
 /// Binds and listens. Answers are sent without Nagle's delay on every connection accepted from the socket, because
 /// Linux hands TCP_NODELAY down. `backlog` is cut to `net.core.somaxconn` by the kernel.
@@ -54,26 +55,11 @@ fn classify(error: io::Error) -> AcceptError {
     }
 }
 
-/// Whether an error of accept concerns one connection, or a network for a while: accept(2) asks that it be treated like
-/// EAGAIN.
+/// Whether an error of accept concerns one connection, or a network for a while; of a listener that is known to be sound, also
+/// what accept(2) has for "not this one" and for a firewall's no.
 fn is_passing(error: &io::Error) -> bool {
     let errno = errno(error).map(Errno::from_raw);
-    matches!(
-        errno,
-        Some(
-            Errno::ECONNABORTED
-                | Errno::EPROTO
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::ENOPROTOOPT
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH
-                | Errno::ENONET
-                | Errno::EOPNOTSUPP
-                | Errno::ETIMEDOUT
-                | Errno::EPERM
-        )
-    )
+    stream::is_passing(error) || matches!(errno, Some(Errno::EOPNOTSUPP | Errno::EPERM))
 }
 
 /// Has the kernel drop whatever arrives at a listening socket: no connection is added to its queue any more, while those

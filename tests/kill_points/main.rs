@@ -33,8 +33,8 @@ use std::process::ExitCode;
 use arrays::{replacing_an_element, replacing_an_item, writing_through_a_guard};
 use crewkit::ipc::{Lock, RLock};
 use messages::{
-    FRESH, Large, OFFERED, RINGED, SWITCHED, Small, echoing, echoing_an_end, receiving_from_a_blocked_sender, sending,
-    sending_an_end,
+    FRESH, Large, OFFERED, RINGED, SWITCHED, Small, echoing, echoing_an_end, echoing_over_tcp,
+    receiving_from_a_blocked_sender, sending, sending_an_end, sending_over_tcp,
 };
 use objects::{releasing_a_lock, taking_a_lock, updating_a_value};
 use points::{When, both, long, once_seen_always_seen, series};
@@ -68,6 +68,12 @@ fn main() -> ExitCode {
         ("receive_and_answer_a_message_of_five_pieces_by_a_ring", || long(echoing::<Large, RINGED>)),
         ("receive_and_answer_a_message_with_a_connection_inside", || both(echoing_an_end::<FRESH>)),
         ("receive_and_answer_a_message_with_a_connection_inside_beside_a_ring", || both(echoing_an_end::<RINGED>)),
+        ("send_a_small_message_over_tcp", || both(sending_over_tcp::<Small>)),
+        ("receive_and_answer_a_small_message_over_tcp", || both(echoing_over_tcp::<Small>)),
+        ("send_a_message_of_three_records_over_tcp", || {
+            // The pieces in which it comes depend on the survivor, which takes them meanwhile.
+            series(sending_over_tcp::<Large>, When::Asleep);
+        }),
         ("receive_while_the_sender_is_blocked", || {
             // What this survivor sees depends on how far it came itself, so only the ends of the series are certain.
             series(receiving_from_a_blocked_sender::<FRESH>, When::Asleep);

@@ -1,9 +1,10 @@
 //! Messages: their sender or receiver is killed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use crewkit::ipc::{Connection, RecvError, SendError, pipe};
+use crewkit::ipc::{Auth, Client, Connection, Key, Listener, RecvError, SendError, pipe};
 
 use nix::unistd::Pid;
 
@@ -88,6 +89,43 @@ pub(crate) fn echoing<C: Cargo, const WARM: usize>(when: When) -> Stage {
         }
     };
     stage(when, WARM, operation, |end| C::send(end).unwrap(), seen::<C>)
+}
+
+/// [`sending`] over TCP.
+pub(crate) fn sending_over_tcp<C: Cargo>(when: When) -> Stage {
+    stage_over(tcp_peer, when, 0, |end| move || C::send(&end).unwrap(), |_| {}, seen_over_tcp::<C>)
+}
+
+/// [`echoing`] over TCP.
+pub(crate) fn echoing_over_tcp<C: Cargo>(when: When) -> Stage {
+    let operation = |end| {
+        move || {
+            C::take(&end);
+            C::send(&end).unwrap();
+        }
+    };
+    stage_over(tcp_peer, when, 0, operation, |end| C::send(end).unwrap(), seen_over_tcp::<C>)
+}
+
+/// A child that has the other end of a connection over TCP.
+fn tcp_peer(body: Box<dyn FnOnce(End) + '_>) -> (End, Child) {
+    let auth = Auth::Key(Key::new("of both"));
+    let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), auth.clone()).unwrap();
+    let child = fork(|| body(Client::connect_timeout(listener.address(), auth, HANG).unwrap()));
+    (listener.accept_timeout(HANG).unwrap(), child)
+}
+
+/// As [`seen`]; but that nobody reads any more, TCP says after the first message that finds nobody.
+fn seen_over_tcp<C: Cargo>(end: &End) -> Outcome {
+    let outcome = match C::recv(end) {
+        Ok(()) => Outcome::After,
+        Err(RecvError::Closed) => Outcome::Before,
+        Err(error) => panic!("neither a message nor the end: {error}"),
+    };
+    assert!(matches!(C::recv(end), Err(RecvError::Closed)), "the message came twice, or its sender's end was missed");
+    let told = (0..100).find_map(|_| C::send(end).err());
+    assert!(matches!(told, Some(SendError::Closed)), "{told:?}");
+    outcome
 }
 
 /// A message whole and then the end, or only the end.
@@ -183,12 +221,24 @@ fn stage<O: FnOnce()>(
     first: impl FnOnce(&End),
     judge: impl FnOnce(&End) -> Outcome + 'static,
 ) -> Stage {
-    let (end, victim) = alone::peer(|end: End| {
+    stage_over(|body| alone::peer(body), when, warm, operation, first, judge)
+}
+
+/// The same, of a connection that is made in any way.
+fn stage_over<O: FnOnce()>(
+    peer: impl FnOnce(Box<dyn FnOnce(End) + '_>) -> (End, Child),
+    when: When,
+    warm: usize,
+    operation: impl FnOnce(End) -> O,
+    first: impl FnOnce(&End),
+    judge: impl FnOnce(&End) -> Outcome + 'static,
+) -> Stage {
+    let (end, victim) = peer(Box::new(|end: End| {
         for _ in 0..warm {
             end.send_bytes(&end.recv_bytes().unwrap()).unwrap();
         }
         stop_before(operation(end));
-    });
+    }));
     let pid = victim.pid();
     let begin = |end: &End| {
         warm_up(end, warm, pid);

@@ -1,18 +1,26 @@
-//! Records on a socket.
+//! Records on a socket, and on a stream.
 
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
 use super::Input;
 use crate::framing::{Header, Kind, MAX_CHUNK};
 use crate::ipc::wire::{ROUND, Receiver, Sender, WireError};
 use crate::sys::socket::{send_record, seqpacket_pair};
+use crate::sys::stream::send_some;
 
 const LIMIT: u64 = 100_000;
 
+/// The input as records that keep their boundaries, and as a stream.
+pub fn wire(data: &[u8]) {
+    records(data);
+    stream(data);
+}
+
 /// Sends the input's records to a receiver: raw ones, and chunks of which each number may be a lie. Then the receiver must
 /// still take a message, see the end, and have closed every descriptor.
-pub fn wire(data: &[u8]) {
+fn records(data: &[u8]) {
     let mut input = Input(data);
     let (near, far) = seqpacket_pair().expect("sockets");
     let (mut alive, held) = io::pipe().expect("a pipe");
@@ -78,4 +86,71 @@ fn drain(receiver: &mut Receiver, socket: BorrowedFd<'_>) {
             Err(_) => {}
         }
     }
+}
+
+/// What is received of a stream depends on its bytes, not on how they are cut, or on who looks.
+fn stream(data: &[u8]) {
+    /// As much as is worth its time.
+    const MOST: usize = 1 << 16;
+    let mut input = Input(data);
+    let cut = 1 + usize::from(input.byte());
+    let mut bytes = Vec::new();
+    while !input.is_empty() && bytes.len() < MOST {
+        let how = input.byte();
+        if how & 1 == 0 {
+            bytes.extend(raw(&mut input));
+        } else {
+            // No descriptors, but for a lie; and a verdict that counts, as a rule.
+            bytes.extend(chunk(how & 7, &mut input));
+            bytes.push(if how >> 5 == 0 { input.byte() } else { 1 });
+        }
+    }
+    let at_once = received(&bytes, MOST, false);
+    let in_pieces = received(&bytes, cut.max(bytes.len() / 512), true);
+    assert_eq!(at_once, in_pieces, "{cut} bytes at a time");
+}
+
+/// What a receiver says of a stream up to its end, or up to what is no record.
+fn received(bytes: &[u8], cut: usize, looks: bool) -> Vec<Result<Vec<u8>, String>> {
+    let (near, far) = UnixStream::pair().expect("sockets");
+    let mut receiver = Receiver::on_stream(LIMIT);
+    let mut said = Vec::new();
+    for piece in bytes.chunks(cut) {
+        let mut left = piece;
+        while !left.is_empty() {
+            match send_some(near.as_fd(), &[IoSlice::new(left)]) {
+                Ok(sent) => left = &left[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // It reads no more.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => left = &[],
+                Err(error) => panic!("{error}"),
+            }
+            if looks {
+                let _ = receiver.is_ready(&mut { ROUND }, far.as_fd());
+            }
+            while let Some(news) = next(&mut receiver, far.as_fd()) {
+                match news {
+                    Err(WireError::Closed) => return said,
+                    news => said.push(news.map_err(|error| error.to_string())),
+                }
+            }
+        }
+    }
+    drop(near);
+    loop {
+        match next(&mut receiver, far.as_fd()) {
+            Some(Err(WireError::Closed)) => return said,
+            Some(news) => said.push(news.map_err(|error| error.to_string())),
+            None => {}
+        }
+    }
+}
+
+fn next(receiver: &mut Receiver, socket: BorrowedFd<'_>) -> Option<Result<Vec<u8>, WireError>> {
+    let news = receiver.try_recv(socket).transpose()?;
+    assert!(!matches!(news, Err(WireError::Io(_))), "{news:?}");
+    Some(news.map(|message| {
+        assert!(message.bytes.len() as u64 <= LIMIT && message.fds.is_empty());
+        message.bytes
+    }))
 }

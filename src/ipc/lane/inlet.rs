@@ -42,6 +42,11 @@ impl Inlet {
         Self { messages: Receiver::with_control(limit), lane: Lane::Socket(None) }
     }
 
+    /// On a stream there are no rings.
+    pub(in crate::ipc) fn on_stream(limit: u64) -> Self {
+        Self { messages: Receiver::on_stream(limit), lane: Lane::Socket(None) }
+    }
+
     /// Goes on with a ring whose receiver was somebody else; whether its sender had changed over to it.
     pub(in crate::ipc) fn resume(limit: u64, track: Track, is_in_use: bool) -> Self {
         track.ring.attach(Side::Consumer);
@@ -181,7 +186,7 @@ impl Inlet {
             if let Lane::Ring(intake) = &mut self.lane {
                 return intake.arm(&mut self.messages, fd);
             }
-            if !matches!(Receiver::peek(fd), Ok(Next::Control(_))) {
+            if !matches!(self.messages.peek(fd), Ok(Next::Control(_))) {
                 break;
             }
             if let Err(error) = self.messages.receive_record(fd) {

@@ -175,7 +175,7 @@ impl Intake {
             return Ok(false);
         }
         if self.descriptors.is_some()
-            && let Next::Control(Control::Descriptors(_)) = Receiver::peek(fd).map_err(WireError::Io)?
+            && let Next::Control(Control::Descriptors(_)) = Next::peek(fd).map_err(WireError::Io)?
         {
             // They wait there until those before them were taken, with the record that must be there by now.
             return if self.has_news() {

@@ -26,7 +26,7 @@ enum Lane {
     /// A ring was made. The receiver was told, or what it gets is still here.
     Offered(Track, Option<OwnedFd>),
     Ring(Box<Outflow>),
-    /// There is no memory for a ring, or the receiver wants none.
+    /// There is no memory for a ring, the receiver wants none, or the socket is a stream.
     SocketForGood,
 }
 
@@ -38,6 +38,11 @@ const BYTES: u64 = 256 << 10;
 impl Outlet {
     pub(in crate::ipc) fn new(limit: u64) -> Self {
         Self { socket: Sender::new(limit), lane: Lane::Socket, sent: (0, 0) }
+    }
+
+    /// On a stream there are no rings.
+    pub(in crate::ipc) fn on_stream(limit: u64) -> Self {
+        Self { socket: Sender::on_stream(limit), lane: Lane::SocketForGood, sent: (0, 0) }
     }
 
     /// Goes on with a ring whose sender was somebody else.
@@ -52,6 +57,16 @@ impl Outlet {
             Lane::Ring(flow) => Some(flow.track()),
             _ => None,
         }
+    }
+
+    /// Whether anything of a message is held here that another process could not send.
+    pub(in crate::ipc) fn holds_something(&self) -> bool {
+        self.socket.holds_something()
+    }
+
+    /// Whether descriptors can be sent.
+    pub(in crate::ipc) fn takes_descriptors(&self) -> bool {
+        self.socket.takes_descriptors()
     }
 
     pub(in crate::ipc) fn limit(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Who came to a listener, and who was turned away.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use crate::auth::AuthError;
 
@@ -15,6 +16,8 @@ pub enum Peer {
         /// Its effective user.
         uid: u32,
     },
+    /// Somebody who came over TCP, by its host's address and the port that it used.
+    Host(SocketAddr),
 }
 
 /// Somebody whom a [`Listener`](super::Listener) turned away.

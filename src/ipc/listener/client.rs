@@ -11,6 +11,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::poll::{Readiness, wait};
 use crate::sys::random;
 use crate::sys::rendezvous::{Name, connect_to, give, peer_of, user};
+use crate::sys::stream;
 
 /// Connects to a [`Listener`](super::Listener) (Python's `multiprocessing.connection.Client`). There is no value of this type.
 #[derive(Debug)]
@@ -57,15 +58,17 @@ impl Client {
 }
 
 fn connect(address: &Address, auth: &Auth, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
+    auth.check(address)?;
     let socket = match address {
         Address::Path(path) => connect_to(Name::Path(path), deadline)?,
         Address::Abstract(name) => connect_to(Name::Abstract(name.as_bytes()), deadline)?,
+        Address::Tcp(address) => stream::connect(*address, deadline)?,
     };
     if auth.is_same_user() && peer_of(socket.as_fd())?.uid != user() {
         return Err(ConnectError::Untrusted(AuthError::WrongUser));
     }
     let (mut machine, hello) = auth::Client::new(auth.key(), random::bytes()?);
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::new(socket.as_fd());
     let mut next = hello;
     loop {
         // If it has no reader any more, what the other side said before it left tells why.

@@ -56,7 +56,8 @@ impl From<io::Error> for AcceptError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The listener did not accept in the time given.
+    /// The listener did not accept in the time given. Over TCP also: its host has not answered in the kernel's own time, some two
+    /// minutes.
     Timeout,
     /// The listener was closed, or its process ended, before it had accepted.
     Closed,

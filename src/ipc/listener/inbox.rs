@@ -3,12 +3,18 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::auth::FRAME_LEN;
+use crate::auth::{FRAME_LEN, Frame};
 use crate::sys::rendezvous::take;
+use crate::sys::stream::is_stream;
 
-/// What has arrived of a frame. A byte more than a frame shows that a record is too long.
+/// What has arrived of a frame.
 #[derive(Debug)]
-pub(super) struct Inbox([u8; FRAME_LEN + 1]);
+pub(super) struct Inbox {
+    /// A byte more than a frame shows that a record is too long.
+    bytes: [u8; FRAME_LEN + 1],
+    /// On a stream, where a frame may come in pieces: how much of it is here. What is behind it is not taken.
+    held: Option<usize>,
+}
 
 /// What [`Inbox::next`] found.
 pub(super) enum Found<'a> {
@@ -21,16 +27,25 @@ pub(super) enum Found<'a> {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
-        Self([0; FRAME_LEN + 1])
+    pub(super) fn new(socket: BorrowedFd<'_>) -> Self {
+        Self { bytes: [0; FRAME_LEN + 1], held: is_stream(socket).then_some(0) }
     }
 
     /// Takes the next frame, if it is there.
     pub(super) fn next(&mut self, socket: BorrowedFd<'_>) -> Found<'_> {
         loop {
-            match take(socket, &mut self.0) {
+            let room = self.held.map_or(0..FRAME_LEN + 1, |held| held..FRAME_LEN);
+            match take(socket, &mut self.bytes[room]) {
                 Ok(0) => return Found::End,
-                Ok(len) => return Found::Frame(&self.0[..len]),
+                Ok(len) => {
+                    let len = self.held.unwrap_or(0) + len;
+                    // What cannot become a frame is not waited for.
+                    if self.held.is_none() || len == FRAME_LEN || !Frame::may_begin_with(&self.bytes[..len]) {
+                        self.held = self.held.map(|_| 0);
+                        return Found::Frame(&self.bytes[..len]);
+                    }
+                    self.held = Some(len);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Found::Nothing,
                 // Said once, when the other side closed with something of ours unread; what it had sent comes after it.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}

@@ -6,18 +6,19 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::inbox::{Found, Inbox};
-use super::{AcceptError, Auth, Book, Peer};
+use super::{AcceptError, Auth, Book, Door, Peer};
 use crate::auth::{self, AuthError, Fault, Step};
 use crate::reactor::{Event, Interest, Mode, Poller, Registrar, TimerId, Token};
 use crate::sys::clock::Deadline;
 use crate::sys::random;
-use crate::sys::rendezvous::{Credentials, NotAccepted, accept, give, peer_of, user};
+use crate::sys::rendezvous::{NotAccepted, give, user};
 
 /// How many are attended to at a time. Each costs a descriptor.
 const PLACES: usize = 64;
@@ -31,7 +32,7 @@ const DOOR: Token = Token(0);
 
 #[derive(Debug)]
 pub(super) struct Lobby {
-    door: OwnedFd,
+    door: Door,
     auth: Auth,
     patience: Duration,
     poller: Poller,
@@ -51,6 +52,13 @@ struct Guest {
     timer: TimerId,
 }
 
+/// Whose crowd a guest is of.
+#[derive(PartialEq, Eq)]
+enum Origin {
+    User(u32),
+    Host(IpAddr),
+}
+
 /// What became of a guest.
 enum Progress {
     /// It has not said all yet.
@@ -63,7 +71,7 @@ enum Progress {
 
 impl Lobby {
     /// The lobby of a listening socket.
-    pub(super) fn new(poller: Poller, door: OwnedFd, auth: Auth, patience: Duration) -> Self {
+    pub(super) fn new(poller: Poller, door: Door, auth: Auth, patience: Duration) -> Self {
         let (guests, known) = (BTreeMap::new(), VecDeque::new());
         Self { door, auth, patience, poller, events: Vec::new(), last_token: DOOR.0, guests, known }
     }
@@ -130,20 +138,17 @@ impl Lobby {
         if self.guests.len() == PLACES {
             self.make_room(book);
         }
-        let socket = loop {
-            match accept(self.door.as_fd()) {
-                Ok(socket) => break socket,
+        let (socket, peer) = loop {
+            match self.door.accept() {
+                Ok(newcomer) => break newcomer,
                 Err(NotAccepted::None) => return Ok(()),
                 // Whoever is silent gives its descriptor to who comes.
                 Err(NotAccepted::OutOfResources(_)) if self.make_room(book) => {}
                 Err(NotAccepted::OutOfResources(error) | NotAccepted::Listener(error)) => return Err(error),
             }
         };
-        let Credentials { pid, uid } = peer_of(socket.as_fd())?;
-        let peer = Peer::Process { pid, uid };
-        if self.auth.is_same_user() && uid != user() {
-            // It is gone, or hears it.
-            let _told = give(socket.as_fd(), &auth::Server::farewell(AuthError::WrongUser));
+        if self.auth.is_same_user() && !matches!(peer, Peer::Process { uid, .. } if uid == user()) {
+            self.door.turn_away(socket, AuthError::WrongUser);
             book.lock().refused(peer, AuthError::WrongUser);
             return Ok(());
         }
@@ -152,7 +157,8 @@ impl Lobby {
         let token = Token(self.last_token);
         self.poller.register(socket.as_fd(), token, Interest::READ, Mode::Level)?;
         let timer = self.poller.set_timer(Deadline::after(self.patience), token);
-        self.guests.insert(token, Guest { socket, peer, machine, inbox: Inbox::new(), timer });
+        let inbox = Inbox::new(socket.as_fd());
+        self.guests.insert(token, Guest { socket, peer, machine, inbox, timer });
         self.attend(token, book);
         Ok(())
     }
@@ -181,11 +187,11 @@ impl Lobby {
         }
     }
 
-    /// Turns away one of the user that has most places, and of its process that has most: who came first and has said nothing,
+    /// Turns away one of the user, or the host, that has most places, and of its process that has most: who came first and has said nothing,
     /// or else who came first. So nobody's crowd drives others out, whatever it says. Whether there was anybody.
     fn make_room(&mut self, book: &Mutex<Book>) -> bool {
         let crowded = self.guests.iter().max_by_key(|&(&token, guest)| {
-            let of_its_user = self.guests.values().filter(|other| other.uid() == guest.uid()).count();
+            let of_its_user = self.guests.values().filter(|other| other.origin() == guest.origin()).count();
             let of_its_process = self.guests.values().filter(|other| other.peer == guest.peer).count();
             (of_its_user, of_its_process, !guest.machine.has_heard(), Reverse(token))
         });
@@ -196,7 +202,7 @@ impl Lobby {
 
     fn turn_away(&mut self, token: Token, why: AuthError, book: &Mutex<Book>) {
         if let Some((socket, peer)) = self.see_off(token) {
-            let _told = give(socket.as_fd(), &auth::Server::farewell(why));
+            self.door.turn_away(socket, why);
             book.lock().refused(peer, why);
         }
     }
@@ -212,9 +218,11 @@ impl Lobby {
 }
 
 impl Guest {
-    fn uid(&self) -> u32 {
-        let Peer::Process { uid, .. } = self.peer;
-        uid
+    fn origin(&self) -> Origin {
+        match self.peer {
+            Peer::Process { uid, .. } => Origin::User(uid),
+            Peer::Host(address) => Origin::Host(address.ip()),
+        }
     }
 
     fn hear(&mut self, auth: &Auth) -> Progress {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Address`], [`Auth`] | where, and who may come |
 //! | [`Lobby`] | those who have come and have not proved yet who they are |
+//! | [`Door`] | the socket at which it listens |
 //! | [`Claim`] | the name of a Unix socket in the file system |
 //! | [`Client`] | the side that comes |
 //!
@@ -13,6 +14,7 @@ mod address;
 mod book;
 mod claim;
 mod client;
+mod door;
 mod error;
 mod inbox;
 mod lobby;
@@ -29,13 +31,13 @@ use crate::reactor::{Poller, Registrar};
 use crate::sync::Lock;
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
-use crate::sys::rendezvous::{Name, listen_at};
 
 pub use address::{Address, Auth};
 use book::Book;
 pub use book::{Peer, Refusal, Refusals};
 use claim::Claim;
 pub use client::Client;
+use door::Door;
 pub use error::{AcceptError, ConnectError};
 use lobby::Lobby;
 
@@ -93,27 +95,23 @@ impl Listener {
     /// A path may be that of a socket at which nobody listens any more, because its process was killed: then this listener takes
     /// its place, if it is this user's. A child that was forked while the listener was open still listens in this sense.
     ///
+    /// Port 0 of TCP is any that is free: [`address`](Self::address) says which.
+    ///
     /// # Blocking
     ///
     /// At a path for 100 ms at most, while others keep its directory locked.
     ///
     /// # Errors
     ///
-    /// `AddrInUse` when somebody listens there, or something else has this name; when this process may open no more descriptors
+    /// `AddrInUse` when somebody listens there, or something else has this name; `InvalidInput` for an `auth` that cannot be had
+    /// at this address ([`Auth::SameUser`] over TCP); when this process may open no more descriptors
     /// (it keeps three, and needs a fourth for a moment); what bind(2) says otherwise.
     pub fn bind(address: impl Into<Address>, auth: Auth) -> io::Result<Self> {
-        let address = address.into();
         // Before there is a name to take away again, as it may fail for want of descriptors.
         let poller = Poller::new()?;
-        let (listening, claim) = match &address {
-            Address::Path(path) => {
-                let (listening, claim) = Claim::listen(path, auth.is_same_user())?;
-                (listening, Some(claim))
-            }
-            Address::Abstract(name) => (listen_at(Name::Abstract(name.as_bytes()), false)?, None),
-        };
-        Lobby::watch(&poller, listening.as_fd())?;
-        let lobby = Lobby::new(poller, listening, auth.clone(), HANDSHAKE);
+        let (door, address, claim) = Door::open(address.into(), &auth)?;
+        Lobby::watch(&poller, door.as_fd())?;
+        let lobby = Lobby::new(poller, door, auth.clone(), HANDSHAKE);
         let (registrar, maker) = (lobby.registrar(), generation::current());
         Ok(Self { claim, address, auth, lobby: Lock::new(lobby), book: Mutex::default(), registrar, maker })
     }
@@ -125,7 +123,7 @@ impl Listener {
         self
     }
 
-    /// Where this listener is to be found (Python: `address`).
+    /// Where this listener is to be found (Python: `address`): of TCP with the port that it has, also if it was bound to port 0.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address

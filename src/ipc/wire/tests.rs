@@ -1,7 +1,9 @@
 //! The wire against itself, and against a peer that writes whatever it likes.
 
 use super::*;
-use crate::sys::socket::{await_news, seqpacket_pair};
+use crate::framing::Chunks;
+use crate::sys::socket::{MAX_FDS_PER_RECORD, await_news, send_record, seqpacket_pair};
+use std::io::IoSlice;
 use std::os::fd::AsFd;
 
 const LIMIT: usize = 1 << 20;
