@@ -231,15 +231,16 @@ fn a_sender_that_writes_anything_into_the_ring() {
 }
 
 fn a_receiver_that_writes_anything_into_the_ring() {
+    const HONEST: u32 = 5;
     let mut sent = 0;
     for seed in 1..=150 {
         let (near, child) = ringed::<(u32, String), ()>(|far| {
             let mut random = Random(seed << 32 | 0x9E37_79B9);
-            for number in 0..20 {
+            // However slow the sender is, so much it has sent before anybody lies to it.
+            (0..HONEST).for_each(|_| drop(far.recv_timeout(SOON).unwrap()));
+            for _ in 0..15 {
+                scribble(&mut random);
                 let _received = far.recv_timeout(Duration::from_millis(5));
-                if number >= 5 {
-                    scribble(&mut random);
-                }
             }
         });
         while near.send_timeout(&(sent, "x".repeat(3000)), SOON).is_ok() {
@@ -247,7 +248,8 @@ fn a_receiver_that_writes_anything_into_the_ring() {
         }
         assert_eq!(child.exit_code(), 0);
     }
-    assert!(sent > 150 * 5, "{sent} sent");
+    // The last of them may be refused when it was received already: its sender had not returned.
+    assert!(sent >= 150 * (HONEST - 1), "{sent} sent");
 }
 
 fn a_forked_closure_goes_on_with_the_rings() {
@@ -427,11 +429,11 @@ fn no_descriptor_leaks() {
     assert_eq!(open_fds(), before);
 }
 
-/// Seconds on the processor.
-fn used() -> f64 {
+/// Seconds on the processor, and how often this process has gone to sleep.
+fn used() -> (f64, i64) {
     let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    seconds(usage.user_time()) + seconds(usage.system_time())
+    (seconds(usage.user_time()) + seconds(usage.system_time()), usage.voluntary_context_switches())
 }
 
 fn whoever_waits_sleeps() {
@@ -445,6 +447,9 @@ fn whoever_waits_sleeps() {
     assert!(!near.poll(Duration::from_millis(500)));
     stop(&child);
     assert!(near.send_bytes_timeout(&long, Duration::from_millis(500)).unwrap_err().is_timeout());
-    let used = used() - begin;
-    assert!(used < 0.05, "{used} s on the processor for 2.5 s of waiting");
+    let (seconds, sleeps) = used();
+    let (seconds, sleeps) = (seconds - begin.0, sleeps - begin.1);
+    // Copying what has room takes some of it, and more where a processor is taken away from all of this machine.
+    assert!(seconds < 0.5, "{seconds} s on the processor for 2.5 s of waiting");
+    assert!(sleeps < 250, "looked {sleeps} times in 2.5 s");
 }

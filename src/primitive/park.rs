@@ -266,10 +266,12 @@ mod tests {
 
     #[test]
     fn parkers_of_ended_threads_are_used_again() {
-        // Other tests of this program end threads too: each round may take another's spare, and leave one more.
-        let used: BTreeSet<_> =
-            (0..200).map(|_| thread::spawn(|| ptr::from_ref(own()).addr()).join().unwrap()).collect();
-        assert!(used.len() < 150, "{} parkers for threads that never were two", used.len());
+        let one_after_the_other = || -> BTreeSet<_> {
+            (0..200).map(|_| thread::spawn(|| ptr::from_ref(own()).addr()).join().unwrap()).collect()
+        };
+        // Other tests of this program end threads too: each thread may take another's spare, and leave one more. Not for ever.
+        let is_spared = (0..50).any(|_| one_after_the_other().len() < 150);
+        assert!(is_spared, "always a new parker, for threads that never were two");
     }
 
     #[test]

@@ -165,10 +165,6 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn refused(&self) -> usize {
-        self.failures.iter().filter(|fate| **fate == Fate::Refused).count()
-    }
-
     pub(crate) fn others(&self) -> Vec<&Fate> {
         self.failures.iter().filter(|fate| **fate != Fate::Refused).collect()
     }
@@ -177,31 +173,43 @@ impl Tally {
 /// Clients in threads that ask for `/pid` as fast as they are answered: half of them on connections that they keep,
 /// half on a connection for each request.
 pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
+    course: Arc<Course>,
     threads: Vec<JoinHandle<Tally>>,
+}
+
+/// Of all clients together.
+#[derive(Default)]
+struct Course {
+    stop: AtomicBool,
+    answered: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Load {
     pub(crate) fn start(addr: SocketAddr, clients: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicU64::new(0));
+        let course = Arc::new(Course::default());
         let threads = (0..clients).map(|number| {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            std::thread::spawn(move || client(addr, number % 2 == 0, &stop, &answered))
+            let course = Arc::clone(&course);
+            std::thread::spawn(move || client(addr, number % 2 == 0, &course))
         });
         let threads = threads.collect();
-        Self { stop, threads, answered }
+        Self { course, threads }
     }
 
     /// Waits until so many more requests have been answered.
     pub(crate) fn wait_for(&self, requests: u64) {
-        let goal = self.answered.load(Ordering::Relaxed) + requests;
-        super::server::wait_until(|| self.answered.load(Ordering::Relaxed) >= goal, "requests answered");
+        let answered = || self.course.answered.load(Ordering::Relaxed);
+        let goal = answered() + requests;
+        super::server::wait_until(|| answered() >= goal, "requests answered");
+    }
+
+    /// Waits until somebody found nobody listening.
+    pub(crate) fn wait_for_refusal(&self) {
+        super::server::wait_until(|| self.course.refused.load(Ordering::Relaxed) > 0, "a connection refused");
     }
 
     pub(crate) fn finish(self) -> Tally {
-        self.stop.store(true, Ordering::Relaxed);
+        self.course.stop.store(true, Ordering::Relaxed);
         let mut sum = Tally::default();
         for thread in self.threads {
             let tally = thread.join().expect("a client");
@@ -212,7 +220,7 @@ impl Load {
     }
 }
 
-fn client(addr: SocketAddr, keep: bool, stop: &AtomicBool, answered: &AtomicU64) -> Tally {
+fn client(addr: SocketAddr, keep: bool, Course { stop, answered, refused }: &Course) -> Tally {
     let mut tally = Tally::default();
     let request: &[u8] = if keep {
         b"GET /pid HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -227,7 +235,10 @@ fn client(addr: SocketAddr, keep: bool, stop: &AtomicBool, answered: &AtomicU64)
                 Ok(connection) => (connection, None),
                 Err(error) => {
                     tally.failures.push(match error.kind() {
-                        io::ErrorKind::ConnectionRefused => Fate::Refused,
+                        io::ErrorKind::ConnectionRefused => {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                            Fate::Refused
+                        }
                         kind => Fate::Unconnected(kind),
                     });
                     std::thread::sleep(Duration::from_millis(1));

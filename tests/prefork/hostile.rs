@@ -181,17 +181,17 @@ fn a_request_that_takes_too_long_is_408_while_others_are_served() {
     for client in &mut slow {
         client.send(head);
     }
-    let mut served = 0;
-    while since.elapsed() < Duration::from_millis(700) {
+    loop {
         for client in &mut slow {
             // On a machine that is busy enough its time may be up already.
             let _ = client.stream.write_all(b"x");
         }
         assert_eq!(Client::new(server.addr).get("/").status, 200);
-        served += 1;
+        if since.elapsed() > Duration::from_millis(700) {
+            break;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(served > 0);
     for client in &mut slow {
         let answer = client.answer();
         assert_eq!(answer.status, 408);
