@@ -6,10 +6,10 @@
 //! already, two of them where there can be two. What the victim takes over may be another dead one's: of a process killed,
 //! reaped or not, of one that forgot its guard, of a thread that has ended.
 //!
-//! Between two system calls, who sends or receives does nothing that another can see, so the quick run takes every point
-//! around each system call and few elsewhere. Of what is shared in memory each store can be seen: there the quick run is
-//! a sample. `CREWKIT_KILL_POINTS=all` takes every one; build with `--release` for that. The last line says how many
-//! were taken of how many there are.
+//! Between two system calls, who sends or receives by a socket does nothing that another can see, so every run takes the
+//! points before each call. Of what is shared in memory each store can be seen: there a run is a sample. It takes one point
+//! more between two calls; `CREWKIT_KILL_POINTS=some` takes ten or so (`ci/crash.sh`), `CREWKIT_KILL_POINTS=all` every one.
+//! Build with optimisations for that, as there are fewer then. The last line says how many were taken of how many there are.
 
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 #![expect(clippy::mem_forget, reason = "who is killed drops nothing")]
