@@ -121,7 +121,7 @@ impl World {
                 let guard = self.entered(worker);
                 self.condition.notify_all(&guard).unwrap();
             }
-            Role::Sender | Role::Receiver | Role::Waiter => {}
+            Role::Sender | Role::Receiver | Role::Putter | Role::Getter | Role::Waiter => {}
         }
     }
 }

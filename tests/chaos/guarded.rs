@@ -113,7 +113,7 @@ impl Pair<BoundedSemaphore> {
 }
 
 /// Whether a process has ended, reaped or not.
-fn has_ended(pid: u64) -> bool {
+pub(crate) fn has_ended(pid: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_none_or(|fields| fields.is_empty() || fields.starts_with(['Z', 'X']))
 }

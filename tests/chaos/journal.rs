@@ -18,7 +18,7 @@ use crewkit::ipc::SharedMemory;
 use serde::{Deserialize, Serialize};
 
 /// How many processes there are.
-pub(crate) const WORKERS: usize = 10;
+pub(crate) const WORKERS: usize = 12;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,13 @@ pub(crate) enum Kind {
     Put,
     /// Taken under a condition.
     Taken,
+    /// Got from a queue for good, or perhaps: as many as were asked for.
+    Got,
+    /// A lease of an item acknowledged.
+    Acknowledged,
 }
 
-const KINDS: usize = Kind::Taken as usize + 1;
+const KINDS: usize = Kind::Acknowledged as usize + 1;
 const HEAD: usize = 3;
 const OF_A_WORKER: usize = 2 + 2 * KINDS;
 const OF_A_LINK: usize = 3;
@@ -123,12 +127,23 @@ impl Journal {
         [0, 1, 2].map(|index| self.word(at + index))
     }
 
-    /// Holds what took effect against what was begun and ended. Each death may have left one thing open.
-    pub(crate) fn account(&self, kind: Kind, took_effect: u64, deaths: u64) {
+    /// How many were begun, and how many ended.
+    fn sums(&self, kind: Kind) -> (u64, u64) {
         let sum = |of: fn(&Self, usize, Kind) -> &AtomicU64| -> u64 {
             (0..WORKERS).map(|worker| of(self, worker, kind).load(SeqCst)).sum()
         };
-        let (begun, ended) = (sum(Self::begun), sum(Self::ended));
+        (sum(Self::begun), sum(Self::ended))
+    }
+
+    /// How many things somebody died at.
+    pub(crate) fn open(&self, kind: Kind) -> u64 {
+        let (begun, ended) = self.sums(kind);
+        begun - ended
+    }
+
+    /// Holds what took effect against what was begun and ended. Each death may have left one thing open.
+    pub(crate) fn account(&self, kind: Kind, took_effect: u64, deaths: u64) {
+        let (begun, ended) = self.sums(kind);
         assert!(
             ended <= took_effect && took_effect <= begun && begun - ended <= deaths,
             "{kind:?}: {took_effect} took effect of {begun} begun and {ended} ended, with {deaths} deaths"

@@ -1,9 +1,9 @@
-//! Ten processes use everything that processes can share, while they are killed, stopped and disturbed at random: nothing is
+//! Twelve processes use everything that processes can share, while they are killed, stopped and disturbed at random: nothing is
 //! lost or doubled, nobody hangs, and nothing is left over.
 //!
 //! Each worker goes through rounds: with objects that one at a time may change it looks whether its predecessor was whole or it
-//! is told of a death; it holds permits, sends or receives numbered messages, puts and takes under a condition, makes trips,
-//! waits for an event. What it does it writes down in shared memory before and after (`journal`), so that it can be added up
+//! is told of a death; it holds permits, sends or receives numbered messages, puts numbered items into a queue and takes them, for
+//! good or on a lease, puts and takes under a condition, makes trips, waits for an event. What it does it writes down in shared memory before and after (`journal`), so that it can be added up
 //! whoever has died. The owner kills workers (some kill themselves, in the middle of something), leaves some of them unreaped for
 //! a while, stops and continues them, interrupts their system calls, and puts others in the places of the dead. Then
 //! nobody dies any more, all go on for a while, and end by themselves; the accounts are made up, a process that knows nothing
@@ -20,6 +20,7 @@ mod alone;
 mod awaited;
 mod disturbance;
 mod guarded;
+mod items;
 mod journal;
 mod link;
 #[path = "../holders/mappings.rs"]

@@ -123,6 +123,7 @@ impl Owner {
         let begin = Instant::now();
         for (number, process) in self.processes.drain(..).enumerate() {
             while self.world.event.set().is_ok() && status(&process.child).is_none() {
+                self.world.items.stir();
                 if begin.elapsed() > LONG {
                     stacks::show(process.child.pid());
                     panic!("worker {number} does not end");

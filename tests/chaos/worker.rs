@@ -38,6 +38,10 @@ pub(crate) enum Role {
     Consumer,
     Sender,
     Receiver,
+    /// It waits for room in the queue.
+    Putter,
+    /// It waits for items.
+    Getter,
     /// It waits for the event.
     Waiter,
 }
@@ -54,6 +58,8 @@ impl Role {
         Self::Consumer,
         Self::Sender,
         Self::Receiver,
+        Self::Putter,
+        Self::Getter,
         Self::Waiter,
     ];
 }
@@ -76,7 +82,7 @@ pub(crate) fn work(number: usize, random: Random, owner: Connection<(), Order>) 
     let begin = (open_fds(), mappings());
     let journal = worker.world.journal.clone();
     while journal.phase() != Phase::End {
-        match worker.random.below(12) {
+        match worker.random.below(11) {
             0 => worker.play(Role::OF[number]),
             other => worker.world.clone().round(&mut worker, other),
         }
@@ -100,6 +106,8 @@ impl Worker {
             Role::Consumer => world.take(self),
             Role::Sender => self.send(),
             Role::Receiver => self.receive(),
+            Role::Putter => world.items.put_for_certain(),
+            Role::Getter => world.items.take_for_certain(self),
             Role::Waiter => world.wait(self),
         }
     }

@@ -10,6 +10,7 @@ use crewkit::ipc::{
 use serde::{Deserialize, Serialize};
 
 use crate::guarded::{Element, Pair};
+use crate::items::Items;
 use crate::journal::{Journal, Kind, WORKERS};
 use crate::worker::{LONG, Role, Worker};
 
@@ -33,6 +34,7 @@ pub(crate) struct World {
     pub(crate) condition: Condition,
     /// What was put, and what was taken, under the condition.
     pub(crate) goods: SharedMemory,
+    pub(crate) items: Items,
 }
 
 impl World {
@@ -53,12 +55,13 @@ impl World {
             trips: Counter::new(0).unwrap(),
             condition: Condition::new(&Lock::new().unwrap()).unwrap(),
             goods: SharedMemory::create(16).unwrap(),
+            items: Items::new(),
         }
     }
 
     /// A round with one of the objects for which nobody waits longer than for a holder.
     pub(crate) fn round(&self, worker: &mut Worker, choice: u64) {
-        match choice % 9 {
+        match choice % 10 {
             0 => self.pair.round(worker, Kind::Pair),
             1 => self.nested.round(worker, Kind::Nested),
             2 => self.alone.round(worker),
@@ -67,6 +70,7 @@ impl World {
             5 => self.replace_elements(worker),
             6 => self.write_all(worker),
             7 => self.replace_an_item(worker),
+            8 => self.items.round(worker),
             _ => self.add(worker),
         }
     }
@@ -93,13 +97,14 @@ impl World {
         assert!(self.alone.lock.release(1).is_err(), "a permit out of nowhere");
         drop(self.semaphore.acquire_many_timeout(PERMITS, LONG).expect("permits are lost"));
         assert_eq!(self.semaphore.available(), PERMITS, "permits out of nowhere");
+        self.items.account(&self.journal, deaths);
     }
 
     /// What all of it looks like.
     pub(crate) fn objects(&self) -> impl std::fmt::Debug + '_ {
         (
             (&self.pair.lock, &self.nested.lock, &self.alone.lock, &self.semaphore, &self.value, &self.array),
-            (&self.list, &self.counter, &self.event, &self.barrier, &self.condition),
+            (&self.list, &self.counter, &self.event, &self.barrier, &self.condition, &self.items.queue),
         )
     }
 
@@ -108,7 +113,7 @@ impl World {
         let [put, taken] = self.goods();
         let links = (0..self.journal.links()).map(|link| self.journal.link(link)[2].load(SeqCst));
         format!(
-            "{} rounds, {} recoveries, {} trips, {} barriers mended, {} of {} goods taken, {} messages",
+            "{} rounds, {} recoveries, {} trips, {} barriers mended, {} of {} goods taken, {} messages, {}",
             (0..WORKERS).map(|worker| self.journal.rounds(worker).load(SeqCst)).sum::<u64>(),
             self.journal.recovered().load(SeqCst),
             self.trips.get().unwrap(),
@@ -116,6 +121,7 @@ impl World {
             taken.load(SeqCst),
             put.load(SeqCst),
             links.sum::<u64>(),
+            self.items.summary(),
         )
     }
 }

@@ -7,12 +7,14 @@
 //! | [`handshake`] | what a stranger says to a listener, or to who comes to it |
 //! | [`object`] | what somebody writes into the memory of an object, before and after others open it |
 //! | [`ring`] | what somebody writes into a ring, for either side of it |
+//! | [`queue`] | what somebody writes into a queue, its records and all that is said of them, for who has it and who opens it |
 //!
 //! `fuzz/` runs them under libFuzzer and AddressSanitizer (`ci/fuzz.sh`). The crate's own tests run them on the inputs in
 //! `fuzz/corpus`, and on a fixed number of variations of each.
 
 mod handshakes;
 mod objects;
+mod queues;
 mod rings;
 #[cfg(test)]
 mod search;
@@ -21,6 +23,7 @@ mod wires;
 
 pub use handshakes::handshake;
 pub use objects::object;
+pub use queues::queue;
 pub use rings::ring;
 pub use values::value;
 pub use wires::wire;

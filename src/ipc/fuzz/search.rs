@@ -89,6 +89,11 @@ fn nothing_written_into_a_ring_does_harm() {
 }
 
 #[test]
+fn nothing_written_into_a_queue_does_harm() {
+    search("queue", super::queue, 1_000);
+}
+
+#[test]
 fn no_stranger_is_believed() {
     search("handshake", super::handshake, 5_000);
 }

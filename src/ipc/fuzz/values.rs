@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Input;
 use crate::ipc::parcel;
 use crate::ipc::{
-    Array, Barrier, Condition, Connection, Counter, Event, Fd, Item, Lock, RLock, Semaphore, ShareableList,
+    Array, Barrier, Condition, Connection, Counter, Event, Fd, Item, Lock, Queue, RLock, Semaphore, ShareableList,
     SharedBytes, SharedMemory, Value, pipe,
 };
 use crate::sys::{bytes, memory};
@@ -40,6 +40,7 @@ enum Part {
     List(ShareableList),
     Memory(SharedMemory),
     Bytes(SharedBytes),
+    Queue(Queue<u8>),
 }
 
 struct Whole {
@@ -69,6 +70,7 @@ fn whole() -> &'static Whole {
             Part::List(ShareableList::new([Item::from("text"), 5.into()]).expect("a list")),
             Part::Memory(memory),
             Part::Bytes(SharedBytes::new(b"bytes").expect("bytes")),
+            Part::Queue(Queue::bounded(2).expect("a queue")),
         ];
         let mut parcel = parcel::encode(&parts[..]).expect("a parcel");
         let pipe_end: OwnedFd = io::pipe().expect("a pipe").0.into();
@@ -111,6 +113,6 @@ mod tests {
     #[test]
     fn one_of_each_is_decoded() {
         let fds = whole().fds.iter().map(|fd| fd.as_fd().try_clone_to_owned().unwrap()).collect();
-        assert_eq!(parcel::decode::<Vec<Part>>(&whole().bytes, fds).unwrap().len(), 14);
+        assert_eq!(parcel::decode::<Vec<Part>>(&whole().bytes, fds).unwrap().len(), 15);
     }
 }

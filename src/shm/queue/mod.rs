@@ -124,6 +124,10 @@ pub(crate) struct Queue {
     pub(crate) roster: Roster,
 }
 
+/// Where the mutexes are.
+#[cfg(any(fuzzing, test))]
+pub(crate) const MUTEXES: [usize; 2] = [std::mem::offset_of!(Queue, putting), std::mem::offset_of!(Queue, taking)];
+
 /// A cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
