@@ -180,6 +180,39 @@ fn the_silent_hold_up_nobody_and_go_when_their_time_is_up() {
     }
 }
 
+/// Who has overheard a handshake says the client's part of it once more: the listener has another number by then, and so has
+/// the next client.
+#[test]
+fn what_was_overheard_is_good_for_nobody() {
+    let auth = Auth::Key(key());
+    let listener = bind(&auth);
+    let hello = frame(HELLO, 1, [1; 32]);
+    let mut challenges = Vec::new();
+    for _ in 0..3 {
+        let stranger = stranger(listener.address());
+        say(&stranger, &hello);
+        step(&listener);
+        let challenge = hear(&stranger);
+        assert_eq!((challenge.len(), challenge[5]), (FRAME, CHALLENGE));
+        assert!(!challenges.contains(&challenge), "a number used twice");
+        challenges.push(challenge);
+    }
+    let (socket, address) = server();
+    let mut hellos = Vec::new();
+    for _ in 0..3 {
+        let hello = thread::scope(|scope| {
+            let client = scope.spawn(|| Client::connect_timeout::<u8, u8>(&address, auth.clone(), LONG).map(drop));
+            let near = accepted(&socket);
+            let hello = hear(&near);
+            drop(near);
+            assert!(matches!(client.join().unwrap(), Err(ConnectError::Closed)));
+            hello
+        });
+        assert!(!hellos.contains(&hello), "a number used twice");
+        hellos.push(hello);
+    }
+}
+
 /// Whose answer came while nobody accepted is not late: it is the listener that was slow.
 #[test]
 fn who_answered_in_time_is_accepted_however_late_somebody_looks() {
