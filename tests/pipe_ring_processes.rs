@@ -21,6 +21,7 @@ use crewkit::ipc::{Connection, Fd, RecvError, SendError, pipe, wait};
 use crewkit::process::Process;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 const MIB: usize = 1 << 20;
@@ -208,7 +209,7 @@ fn a_sender_that_writes_anything_into_the_ring() {
                 }
             }
         });
-        // Half of the time they are at it together. Who reads when all was written finds the same in each run.
+        // Half of the time they are at it together. Otherwise who reads finds the same in each run.
         let is_counted = seed % 2 == 0;
         let mut child = Some(child);
         let mut end = || child.take().map_or(0, Child::exit_code);
@@ -231,13 +232,12 @@ fn a_sender_that_writes_anything_into_the_ring() {
 }
 
 fn a_receiver_that_writes_anything_into_the_ring() {
-    const HONEST: u32 = 5;
     let mut sent = 0;
     for seed in 1..=150 {
         let (near, child) = ringed::<(u32, String), ()>(|far| {
             let mut random = Random(seed << 32 | 0x9E37_79B9);
-            // However slow the sender is, so much it has sent before anybody lies to it.
-            (0..HONEST).for_each(|_| drop(far.recv_timeout(SOON).unwrap()));
+            // So much is sent before anybody lies; the last of it may be refused, although it was received.
+            (0..5).for_each(|_| drop(far.recv_timeout(SOON).unwrap()));
             for _ in 0..15 {
                 scribble(&mut random);
                 let _received = far.recv_timeout(Duration::from_millis(5));
@@ -248,8 +248,7 @@ fn a_receiver_that_writes_anything_into_the_ring() {
         }
         assert_eq!(child.exit_code(), 0);
     }
-    // The last of them may be refused when it was received already: its sender had not returned.
-    assert!(sent >= 150 * (HONEST - 1), "{sent} sent");
+    assert!(sent >= 150 * 4, "{sent} sent");
 }
 
 fn a_forked_closure_goes_on_with_the_rings() {
@@ -429,11 +428,10 @@ fn no_descriptor_leaks() {
     assert_eq!(open_fds(), before);
 }
 
-/// Seconds on the processor, and how often this process has gone to sleep.
-fn used() -> (f64, i64) {
+/// Milliseconds on the processor, and how often this process has gone to sleep.
+fn used() -> (i64, i64) {
     let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    (seconds(usage.user_time()) + seconds(usage.system_time()), usage.voluntary_context_switches())
+    ((usage.user_time() + usage.system_time()).num_milliseconds(), usage.voluntary_context_switches())
 }
 
 fn whoever_waits_sleeps() {
@@ -447,9 +445,6 @@ fn whoever_waits_sleeps() {
     assert!(!near.poll(Duration::from_millis(500)));
     stop(&child);
     assert!(near.send_bytes_timeout(&long, Duration::from_millis(500)).unwrap_err().is_timeout());
-    let (seconds, sleeps) = used();
-    let (seconds, sleeps) = (seconds - begin.0, sleeps - begin.1);
-    // Copying what has room takes some of it, and more where a processor is taken away from all of this machine.
-    assert!(seconds < 0.5, "{seconds} s on the processor for 2.5 s of waiting");
-    assert!(sleeps < 250, "looked {sleeps} times in 2.5 s");
+    let end = used();
+    assert!(end.0 - begin.0 < 500 && end.1 - begin.1 < 250, "{begin:?} to {end:?} for 2.5 s of waiting");
 }

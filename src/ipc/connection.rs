@@ -63,7 +63,9 @@ pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
 ///
 /// Values go through postcard: types that need a self-describing format (`#[serde(untagged)]`, `flatten`,
 /// `skip_serializing_if`) cannot be received. A long `Vec<u8>` in a value is handled byte by byte; use
-/// [`send_bytes`](Self::send_bytes), or the `serde_bytes` crate.
+/// [`send_bytes`](Self::send_bytes), or the `serde_bytes` crate. A type may contain itself, as a tree does; a value that is
+/// so deep that it takes more than a mebibyte of stack to receive is refused ([`RecvError::Decode`]), as whoever sent it
+/// might otherwise end this process. So receive such types where a mebibyte is left: not on a small stack of a generator's.
 pub struct Connection<S, R> {
     outgoing: Outgoing<S>,
     incoming: Incoming<R>,

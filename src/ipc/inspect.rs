@@ -10,6 +10,9 @@
 //! What is read is understood if both programs are of the same version of this crate. Of a connection its rings are shown, once
 //! it has them: it begins without.
 //!
+//! Processes of other PID namespaces are seen as this one's /proc shows them, if it does. But what they have written down of
+//! themselves are numbers of their own namespace: who of them holds or uses an object is left out.
+//!
 //! Nothing here waits for what another process does on purpose. But the kernel gives the addresses of a process under the lock that
 //! it also takes for each `mmap` there: such calls of the process may take longer by that, and so may looking.
 //!
@@ -279,7 +282,7 @@ fn object(number: u32, file: &MemoryFile) -> Option<(Kind, Stats)> {
 fn stats<T: Layout + Visible>(kind: Kind, file: &MemoryFile) -> Option<(Kind, Stats)> {
     let words = Snapshot::<T>::take(file).ok()?;
     let sleepers = |word: &AtomicU32| file.sleepers(words.place_of(word));
-    Some((kind, Stats::of(&*words, usize::try_from(file.length).ok()?, &sleepers)))
+    Some((kind, Stats::of(&*words, usize::try_from(file.length).ok()?, Some(file.inode), &sleepers)))
 }
 
 impl fmt::Display for Kind {

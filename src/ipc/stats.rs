@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::DebugStruct;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::shm::queue::{Queue, unfinished_in};
 use crate::shm::{
     Flag, Held, Holding, Journal, Layout, Locked, Object, Permits, Plain, Roster, Seat, Traces, Trip, Twofold, Waiters,
 };
+use crate::sys::strangers::{has_mapped, inode_of};
 
 /// What an object that processes share looks like: the answer of `stats()`, which all of them have.
 ///
@@ -58,7 +60,8 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Its process, if /proc of this PID namespace knows the thread.
+    /// Its process, if that is in this PID namespace and may be looked at. A thread of another one has a number that says
+    /// nothing here, or is somebody else's: so a process is named only if it has the object.
     pub pid: Option<u32>,
     /// The thread, as `ps -L` shows it in the process's own PID namespace.
     pub thread: u32,
@@ -153,8 +156,8 @@ pub(super) trait Visible {
 }
 
 impl Stats {
-    /// Of words in an object of so many bytes.
-    pub(super) fn of<T: Layout + Visible>(words: &T, bytes: usize, sleepers: Sleepers<'_>) -> Self {
+    /// Of words in an object of so many bytes, whose file has this number.
+    pub(super) fn of<T: Layout + Visible>(words: &T, bytes: usize, inode: Option<u64>, sleepers: Sleepers<'_>) -> Self {
         let mut stats = Self {
             bytes,
             holder: None,
@@ -165,12 +168,15 @@ impl Stats {
             detail: Detail::Condition,
         };
         words.see(&mut stats, sleepers);
+        if let Some(Holder { pid, .. }) = &mut stats.holder {
+            *pid = pid.filter(|&pid| inode.is_some_and(|inode| has_mapped(pid, inode)));
+        }
         stats
     }
 
     /// Of an object in place.
     pub(super) fn here<T: Layout + Visible>(object: &Object<T>) -> Self {
-        Self::of(&**object, object.bytes(), &sleepers_shared)
+        Self::of(&**object, object.bytes(), inode_of(object.as_fd()), &sleepers_shared)
     }
 
     /// One of its locks. Of two holders the first one is shown.

@@ -17,7 +17,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use nix::errno::Errno;
@@ -246,6 +246,18 @@ pub(crate) fn waits(pid: u32) -> io::Result<Vec<Wait>> {
         Some(Wait { thread, inode: *inode })
     };
     Ok(asleep.into_iter().filter_map(wait).collect())
+}
+
+/// Whether a process has the file of this number mapped, which has this crate's name; not, where only those are told who may
+/// trace it.
+pub(crate) fn has_mapped(pid: u32, inode: u64) -> bool {
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    String::from_utf8_lossy(&maps).lines().filter_map(region).any(|(_, found)| found == inode)
+}
+
+/// The number of an open file.
+pub(crate) fn inode_of(file: BorrowedFd<'_>) -> Option<u64> {
+    nix::sys::stat::fstat(file).ok().map(|stat| stat.st_ino)
 }
 
 /// The address on which a thread sleeps, from /proc's line on its system call.

@@ -44,7 +44,7 @@ fn pid(child: &Child) -> u32 {
     child.pid().as_raw().unsigned_abs()
 }
 
-fn me() -> u32 {
+pub(crate) fn me() -> u32 {
     std::process::id()
 }
 
@@ -56,7 +56,7 @@ fn only(kind: Kind) -> ObjectInfo {
     found.remove(0)
 }
 
-fn stats_of(kind: Kind) -> Stats {
+pub(crate) fn stats_of(kind: Kind) -> Stats {
     only(kind).stats.unwrap()
 }
 

@@ -6,6 +6,7 @@
 
 #[path = "../alone/mod.rs"]
 mod alone;
+mod elsewhere;
 #[path = "../holders/mod.rs"]
 mod holders;
 mod looking;
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
         ("few_descriptors_are_enough", looking::few_descriptors_are_enough),
         ("who_ends_or_is_stopped_holds_up_nobody", looking::who_ends_or_is_stopped_holds_up_nobody),
         ("others_may_not_be_looked_at", looking::others_may_not_be_looked_at),
+        (
+            "who_is_in_another_pid_namespace_is_not_taken_for_somebody_here",
+            elsewhere::who_is_in_another_pid_namespace_is_not_taken_for_somebody_here,
+        ),
         ("the_example_shows_who_waits_for_whom", looking::the_example_shows_who_waits_for_whom),
         ("nothing_of_the_file_system_is_needed", making::nothing_of_the_file_system_is_needed),
         ("too_little_memory_is_an_error_when_it_is_made", making::too_little_memory_is_an_error_when_it_is_made),

@@ -8,7 +8,7 @@
 //!
 //! Between two system calls, who sends or receives by a socket does nothing that another can see, so every run takes the
 //! points before each call. Of what is shared in memory each store can be seen: there a run is a sample. It takes one point
-//! more between two calls; `CREWKIT_KILL_POINTS=some` takes ten or so (`ci/crash.sh`), `CREWKIT_KILL_POINTS=all` every one.
+//! more between two calls; `CREWKIT_KILL_POINTS=some` takes five or so (`ci/crash.sh`), `CREWKIT_KILL_POINTS=all` every one.
 //! Build with optimisations for that, as there are fewer then. The last line says how many were taken of how many there are.
 
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]

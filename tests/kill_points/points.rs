@@ -20,7 +20,7 @@ pub(crate) const HANG: Duration = Duration::from_secs(15);
 pub(crate) enum Sample {
     /// One more, farther from the first call than that of the calls before.
     Few,
-    /// The first, and then each twice as far.
+    /// The first, and then each four times as far.
     Some,
     All,
 }
@@ -48,7 +48,7 @@ impl Sample {
     fn after(self, steps: usize) -> usize {
         match self {
             Self::Few => usize::MAX,
-            Self::Some => 2 * steps + 1,
+            Self::Some => 4 * steps + 1,
             Self::All => steps + 1,
         }
     }

@@ -5,8 +5,10 @@
 //! a connection) is *moved*: the sender's copy is spent by [`Parcel::commit`], once the message was sent, and untouched
 //! if it was not.
 
+mod input;
 mod table;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::sys::socket::MAX_FDS_PER_RECORD;
 
+use input::Input;
 pub(super) use table::{attach, claim};
 
 /// The sender's copy of a handle that is being moved. Dropping it unspent leaves that copy as it was.
@@ -176,14 +179,18 @@ impl postcard::ser_flavors::Flavor for Onto<'_> {
     }
 }
 
-/// The value that was serialised. Descriptors that it does not take are closed, also when this fails or panics.
+/// The value that was serialised, if it is not [too deep](input). Descriptors that it does not take are closed, also when
+/// this fails or panics.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, DecodeError> {
     let scope = table::Decoding::begin(fds)?;
-    let read = postcard::take_from_bytes::<T>(bytes);
+    let is_too_deep = Cell::new(false);
+    let mut input = postcard::Deserializer::from_flavor(Input::new(bytes, &is_too_deep));
+    let read = T::deserialize(&mut input).and_then(|value| Ok((value, input.finalize()?)));
     let refused = scope.finish();
     let name = std::any::type_name::<T>();
     let why = match (read, refused) {
         (Ok((value, [])), None) => return Ok(value),
+        (Err(_), None) if is_too_deep.get() => "it contains itself too many times".to_owned(),
         (_, Some(why)) => why,
         (Err(error), None) => error.to_string(),
         (Ok((_, rest)), None) => format!("{} bytes are left over", rest.len()),
