@@ -38,7 +38,9 @@ pub(crate) fn contests() -> Vec<Contest> {
             .remark("Before each trip the asking side is busy for 60 µs, off the clock, until the other one sleeps."),
         contest::<Words<false>>("8 B there and back, both hot", WORD, Duration::ZERO)
             .target(Target::speed(OURS, 10.0, &[SOCKET]))
-            .remark("The word that both spin at is a bound: nobody could sleep there."),
+            .remark(
+                "The word that both spin at is a bound: nobody could sleep there. Between its repetitions its far end sleeps.",
+            ),
     ]
 }
 
@@ -59,6 +61,10 @@ trait End: Sized + 'static {
     fn send(&mut self, number: u64) -> Outcome<()>;
     /// An error when the other end is gone.
     fn recv(&mut self) -> Outcome<u64>;
+    /// At the near end, between repetitions: the other processor is the other contestants' now.
+    fn rest(&mut self) -> Outcome<()> {
+        Ok(())
+    }
 }
 
 /// The near end, and behind it, because it ends when that is gone, the process with the far one.
@@ -79,7 +85,9 @@ fn trips<E: End>(pause: Duration) -> Outcome<Repetition> {
             near.send(number)?;
             check("echo", near.recv()?, number)?;
         }
-        Ok((start.elapsed() - paused).into())
+        let taken = start.elapsed() - paused;
+        near.rest()?;
+        Ok(taken.into())
     }))
 }
 
@@ -157,10 +165,13 @@ impl End for Socket {
 struct Words<const SLEEPS: bool> {
     memory: SharedMemory,
     is_near: bool,
+    is_resting: bool,
 }
 
 /// In place of a number: the near end is gone.
 const GONE: u64 = u64::MAX;
+/// In place of a number: the far end is to sleep until the next one.
+const REST: u64 = u64::MAX - 2;
 /// The words are so far apart: no line of the cache has two.
 const APART: usize = 16;
 
@@ -172,11 +183,18 @@ impl<const SLEEPS: bool> Words<SLEEPS> {
     fn put(&self, word: u64) -> Outcome<()> {
         let theirs = self.word(!self.is_near)?;
         theirs.store(word, Ordering::Release);
-        if SLEEPS {
+        if SLEEPS || self.is_resting {
             // SAFETY: the word lives as long as the borrow; waking has no other requirement.
             unsafe { libc::syscall(libc::SYS_futex, theirs.as_ptr(), libc::FUTEX_WAKE, 1) };
         }
         Ok(())
+    }
+
+    /// Sleeps while the word is zero.
+    fn sleep_at(word: &AtomicU64) {
+        let forever = ptr::null::<libc::timespec>();
+        // SAFETY: the word lives as long as the borrow, and without a timeout nothing else is read.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, 0, forever) };
     }
 }
 
@@ -185,16 +203,26 @@ impl<const SLEEPS: bool> End for Words<SLEEPS> {
 
     fn pair() -> Outcome<(Self, SharedMemory)> {
         let memory = SharedMemory::create(2 * APART * size_of::<u64>())?;
-        Ok((Self { memory: memory.clone(), is_near: true }, memory))
+        Ok((Self { memory: memory.clone(), is_near: true, is_resting: false }, memory))
     }
 
     fn arrive(memory: SharedMemory) -> Outcome<Self> {
-        Ok(Self { memory, is_near: false })
+        Ok(Self { memory, is_near: false, is_resting: false })
     }
 
     fn send(&mut self, number: u64) -> Outcome<()> {
         // Odd, so that the half at which the kernel looks is never zero.
-        self.put(number << 1 | 1)
+        self.put(number << 1 | 1)?;
+        self.is_resting = false;
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Outcome<()> {
+        if !SLEEPS {
+            self.put(REST)?;
+            self.is_resting = true;
+        }
+        Ok(())
     }
 
     fn recv(&mut self) -> Outcome<u64> {
@@ -202,13 +230,16 @@ impl<const SLEEPS: bool> End for Words<SLEEPS> {
         loop {
             // Only this side takes numbers away.
             match mine.load(Ordering::Acquire) {
-                0 if SLEEPS => {
-                    let forever = ptr::null::<libc::timespec>();
-                    // SAFETY: the word lives as long as the borrow, and without a timeout nothing else is read.
-                    unsafe { libc::syscall(libc::SYS_futex, mine.as_ptr(), libc::FUTEX_WAIT, 0, forever) };
-                }
+                0 if SLEEPS => Self::sleep_at(mine),
                 0 => spin_loop(),
                 GONE => return Err("the other end is gone".into()),
+                REST => {
+                    // Unless the next number is there already.
+                    let _or_the_next = mine.compare_exchange(REST, 0, Ordering::Relaxed, Ordering::Relaxed);
+                    while mine.load(Ordering::Relaxed) == 0 {
+                        Self::sleep_at(mine);
+                    }
+                }
                 word => {
                     mine.store(0, Ordering::Relaxed);
                     return Ok(word >> 1);
