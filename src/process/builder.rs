@@ -80,7 +80,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The settings of [`Process::spawn`].
+    /// The settings of [`Process::spawn`](super::Process::spawn).
     pub fn new() -> Self {
         Self {
             name: None,
@@ -101,8 +101,8 @@ impl Builder {
         }
     }
 
-    /// The process's name: for [`Process::name`], [`current`](super::current()), and its first 15 bytes for `ps`. The
-    /// default is `Process-1` and so on.
+    /// The process's name: for [`Process::name`](super::Process::name), [`current`](super::current()), and its first 15 bytes
+    /// for `ps`. The default is `Process-1` and so on.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -213,7 +213,7 @@ impl Builder {
         self
     }
 
-    /// Whether dropping the [`Process`] kills the process. The default is that it runs on.
+    /// Whether dropping the [`Process`](super::Process) kills the process. The default is that it runs on.
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
         self
