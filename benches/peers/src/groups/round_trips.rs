@@ -203,7 +203,10 @@ impl<const SLEEPS: bool> End for Words<SLEEPS> {
 
     fn pair() -> Outcome<(Self, SharedMemory)> {
         let memory = SharedMemory::create(2 * APART * size_of::<u64>())?;
-        Ok((Self { memory: memory.clone(), is_near: true, is_resting: false }, memory))
+        let mut near = Self { memory: memory.clone(), is_near: true, is_resting: false };
+        // Nor does it spin before the first repetition.
+        near.rest()?;
+        Ok((near, memory))
     }
 
     fn arrive(memory: SharedMemory) -> Outcome<Self> {
