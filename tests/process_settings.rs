@@ -2,6 +2,7 @@
 #![cfg(feature = "processes")]
 #![expect(clippy::unwrap_used, reason = "what runs in other processes is not in a test function")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use crewkit::process::{
     Builder, ForkError, Process, ProcessError, SpawnError, StartMethod, Stdio, active_children, wait_any,
 };
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getgid, getgroups, getuid};
+use nix::unistd::{Pid, Uid, getgid, getgroups, getuid, setuid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -152,6 +154,80 @@ fn what_is_called_first_and_fails_is_told_at_each_start() {
     assert_eq!(first, second);
     assert!(executed.contains("no table"), "{executed}");
     assert_eq!(threaded, "2 threads");
+}
+
+#[test]
+fn a_long_word_of_what_is_called_first_is_cut() {
+    let why = apart(|()| {
+        let builder = Builder::new().preload(|| panic!("{}", "no ".repeat(100_000)));
+        match builder.spawn(|()| (), ()) {
+            Err(SpawnError::Preload(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    });
+    assert!(why.contains("no no no") && why.len() < 2000, "{} bytes", why.len());
+}
+
+static OPEN: OnceLock<std::fs::File> = OnceLock::new();
+
+#[test]
+fn what_is_called_first_leaves_its_descriptors_open_and_the_fork_server_none_of_its_own() {
+    let kinds = apart(|()| {
+        let builder = Builder::new().preload(|| OPEN.set(std::fs::File::open("/proc/self/status").unwrap()).unwrap());
+        let _other = builder.clone().kill_on_drop(true).spawn(wait_for_ever, ()).unwrap();
+        let process = builder.spawn(
+            |()| {
+                OPEN.get().unwrap().metadata().unwrap();
+                let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+                let links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+                links
+                    .map(|link| link.to_string_lossy().split(['[', ':']).next().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            },
+            (),
+        );
+        process.unwrap().join().unwrap()
+    });
+    let count = |kind: &str| kinds.iter().filter(|seen| *seen == kind).count();
+    // Its own life socket, and no pidfd of anybody.
+    assert_eq!((count("socket"), count("anon_inode")), (1, 0), "{kinds:?}");
+    assert!(kinds.iter().any(|kind| kind.starts_with("/proc/") && kind.ends_with("/status")), "{kinds:?}");
+}
+
+#[test]
+fn what_is_called_first_ends_with_its_owner() {
+    let (output, stderr) = std::io::pipe().unwrap();
+    let builder = Builder::new().kill_on_drop(true).stderr(stderr);
+    let first = || {
+        eprintln!("at it");
+        wait_for_ever(());
+    };
+    let owner = builder.spawn(move |()| drop(Builder::new().preload(first).spawn(|()| (), ())), ()).unwrap();
+    drop(builder);
+    let mut output = BufReader::new(output);
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "at it\n");
+    owner.kill().unwrap();
+    // Only they hold the other end.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(output.read_to_string(&mut String::new()).is_ok()));
+    assert!(told.recv_timeout(SOON).expect("the fork server goes on"));
+}
+
+#[test]
+fn what_a_process_starts_has_the_rights_that_it_has_itself_by_then() {
+    if !getuid().is_root() {
+        return;
+    }
+    let seen = apart(|()| {
+        let whose = || Process::spawn(|()| getuid().as_raw(), ()).unwrap().join().unwrap();
+        let before = whose();
+        setuid(Uid::from_raw(USER)).unwrap();
+        set_dumpable(true).unwrap();
+        (before, whose(), whose())
+    });
+    assert_eq!(seen, (0, USER, USER));
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn take_over(role: &OsStr) -> ! {
                     return Err(io::Error::other(format!("{threads} threads were started before crewkit::init")));
                 }
             }
-            attributes::arm_life_line(pulse.as_fd())?;
-            signal::reset_all()
+            let line = attributes::arm_life_line(pulse.as_fd())?;
+            signal::reset_all().map(|()| line)
         }),
     }
 }

@@ -164,30 +164,34 @@ impl Builder {
         self
     }
 
-    /// The nice value, from -20 (favoured; needs a privilege) to 19. The default is this process's.
+    /// The nice value, from -20 (favoured; needs a privilege) to 19. The default is this process's, or with
+    /// [`StartMethod::ForkServer`] what that was when the server was started; and so it is with limits.
     pub fn nice(mut self, nice: i32) -> Self {
         self.nice = Some(nice);
         self
     }
 
     /// The processors that the process may run on, by number (`taskset`, Python's `os.sched_setaffinity`). The default is
-    /// those of the thread that starts it. With none of them allowed, or none given, the start fails:
-    /// [`SpawnError::Setup`](super::SpawnError::Setup).
+    /// those of the thread that starts it, or with [`StartMethod::ForkServer`] of the one that has started the server. With
+    /// none of them allowed, or none given, the start fails: [`SpawnError::Setup`](super::SpawnError::Setup).
     pub fn affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
         self.affinity = Some(processors.into_iter().collect());
         self
     }
 
-    /// The user that the process runs as, by number; its supplementary groups are given up. Without the privilege that
-    /// this needs the start fails: [`SpawnError::Setup`](super::SpawnError::Setup). It is done last, when all else is set up.
-    /// Other processes of that user may look into this one's memory: with [`StartMethod::Fork`], also into what it has
-    /// copied of the forking process's.
+    /// The user that the process runs as, by number. It leaves all other groups; its own stays, so give a [`gid`](Self::gid),
+    /// too. Only root may: for others the start fails, [`SpawnError::Setup`](super::SpawnError::Setup). It is done last, when
+    /// all else is set up.
+    ///
+    /// Other processes of that user may look into this one's memory. Begun as root's, it has root's environment of the time
+    /// when its fork server was started, or it was itself, whatever [`env_clear`](Self::env_clear) says; what `preload` made;
+    /// and with [`StartMethod::Fork`] all that the forking process had.
     pub fn uid(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
     }
 
-    /// The group that the process runs as, by number. As [`uid`](Self::uid).
+    /// The group that the process runs as, by number; it leaves all others. As [`uid`](Self::uid).
     pub fn gid(mut self, group: u32) -> Self {
         self.group = Some(group);
         self
@@ -223,7 +227,8 @@ impl Builder {
     /// where `main` returns or [`std::process::exit`] is called, also for one whose [`Process`](super::Process) was dropped,
     /// and however long that takes; daemons are killed then. Whatever kills this process kills both.
     ///
-    /// Unlike Python's, a daemon may start processes itself, and is none because its parent is one.
+    /// Let go first of what the process waits for: `exit` drops nothing, so one that receives from this process would be
+    /// waited for in vain. Unlike Python's, a daemon may start processes itself, and is none because its parent is one.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
@@ -250,9 +255,11 @@ impl Builder {
     /// methods it is called in the new process, before the function.
     ///
     /// It runs with the environment and directory that this process has at the first such start, without standard input
-    /// and output, with all signals blocked. What it makes of chance, each process has alike. If it leaves threads behind,
-    /// each such start is refused: [`ForkError::Multithreaded`](super::ForkError::Multithreaded); and if it panics:
-    /// [`SpawnError::Preload`](super::SpawnError::Preload).
+    /// and output, with all signals blocked; that start takes as long, and its `start_timeout` counts. What it leaves open is
+    /// open in each process, and what it makes of chance, each has alike. If it leaves threads behind, each such start is
+    /// refused: [`ForkError::Multithreaded`](super::ForkError::Multithreaded); and if it panics:
+    /// [`SpawnError::Preload`](super::SpawnError::Preload). With the other start methods a panic of it is
+    /// [`SpawnError::Setup`](super::SpawnError::Setup).
     ///
     /// ```
     /// use std::sync::OnceLock;

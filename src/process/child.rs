@@ -18,7 +18,7 @@ use super::function::{Function, Outcome};
 use super::protocol::{self, Bytes, Failure, Readiness, Redirect, Reply, Spec, Start};
 use crate::ipc::wire::{self, Message, WireError};
 use crate::panics;
-use crate::sys::attributes::{self, Limit};
+use crate::sys::attributes::{self, LifeLine, Limit};
 use crate::sys::clock::Deadline;
 use crate::sys::{memory, poll, signal};
 
@@ -67,12 +67,12 @@ pub(super) fn run(
     life: OwnedFd,
     environment: Option<&Bytes>,
     server: Option<u32>,
-    arm: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    arm: impl FnOnce(BorrowedFd<'_>) -> io::Result<LifeLine>,
 ) -> ! {
     fork::leave(move || {
         let armed = arm(life.as_fd());
         let mut life = Life::new(life);
-        match armed.map_err(NotReady::Failed).and_then(|()| prepare(&mut life, environment, server)) {
+        match armed.map_err(NotReady::Failed).and_then(|line| prepare(&mut life, environment, line, server)) {
             Ok((function, argument)) => call(&mut life, || function.call(&argument.bytes, argument.fds)),
             Err(NotReady::Abandoned) => FAILED,
             Err(NotReady::Failed(error)) => fail(&mut life, &error),
@@ -121,7 +121,12 @@ impl From<WireError> for NotReady {
 }
 
 /// Receives what to become and becomes it; receives the argument.
-fn prepare(life: &mut Life, environment: Option<&Bytes>, server: Option<u32>) -> Result<(Function, Message), NotReady> {
+fn prepare(
+    life: &mut Life,
+    environment: Option<&Bytes>,
+    line: LifeLine,
+    server: Option<u32>,
+) -> Result<(Function, Message), NotReady> {
     let message = life.receive()?;
     let (Start { spec, function }, _) = protocol::decode(&message.bytes).map_err(io::Error::other)?;
     function.check().map_err(io::Error::other)?;
@@ -129,7 +134,7 @@ fn prepare(life: &mut Life, environment: Option<&Bytes>, server: Option<u32>) ->
     let directory = fds.next().ok_or_else(|| io::Error::other("the directory did not come along"))?;
     become_spec(&spec, &directory, fds, environment)?;
     let argument = life.receive()?;
-    give_up_privileges(&spec, server)?;
+    give_up_privileges(&spec, line, server)?;
     Ok((function, argument))
 }
 
@@ -175,7 +180,7 @@ pub(super) fn become_spec(
 
 /// The rest of what `spec` says. Last, because a limit of descriptors or memory would concern the argument, too, and another
 /// user may not set all that this one may.
-pub(super) fn give_up_privileges(spec: &Spec, server: Option<u32>) -> io::Result<()> {
+pub(super) fn give_up_privileges(spec: &Spec, line: LifeLine, server: Option<u32>) -> io::Result<()> {
     if let Some(function) = spec.preload {
         function.call_plain().map_err(|why| io::Error::other(format!("the function to be called first {why}")))?;
     }
@@ -186,10 +191,11 @@ pub(super) fn give_up_privileges(spec: &Spec, server: Option<u32>) -> io::Result
             attributes::set_limit(limit, value)?;
         }
     }
-    match (spec.user, spec.group) {
-        (None, None) => Ok(()),
-        (user, group) => attributes::become_user(user, group, server),
+    if spec.user.is_some() || spec.group.is_some() {
+        attributes::become_user(spec.user, spec.group, &line, server)?;
     }
+    line.for_good();
+    Ok(())
 }
 
 fn say(life: &mut Life, readiness: &Readiness) -> io::Result<()> {

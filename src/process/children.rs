@@ -46,7 +46,8 @@ pub(super) fn wait_for_all() {
         let running: Vec<_> = owner.running().into_iter().filter(|child| !child.terms.daemon).collect();
         let watched: Vec<_> = running.iter().map(|child| (child.as_fd(), Readiness::READ)).collect();
         if watched.is_empty() || poll::wait_many(&watched, Deadline::NEVER).is_err() {
-            return;
+            // With the groups that they have led.
+            return owner.reap_orphans();
         }
     }
 }

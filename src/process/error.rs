@@ -147,8 +147,8 @@ pub enum ProcessError {
         /// Whether the kernel dumped a core.
         core: bool,
         /// Whether it looks as if there was no memory for it: SIGKILL that this process did not send, and since the last
-        /// such end the kernel's out-of-memory killer has killed somebody in this process's memory cgroup (or, where no
-        /// such group is to be seen, on this machine); or SIGABRT under
+        /// such end (or since this process first started one) the kernel's out-of-memory killer has killed somebody in this
+        /// process's memory cgroup, or, where no such group is to be seen, on this machine; or SIGABRT under
         /// [`limit_memory`](super::Builder::limit_memory). A hint: neither names its victim.
         oom: bool,
     },

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Once, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -37,15 +37,26 @@ pub(super) struct Owner {
     /// Children hold the read end. Nobody but this process holds the write end, which is never written to: it closes
     /// when the process dies.
     pulse: (PipeReader, PipeWriter),
-    /// The fork servers, one for each function that was to be called in one, and one without.
-    servers: Mutex<Vec<(Option<Function>, Arc<Server>)>>,
+    /// The fork servers: one for each function that was to be called in one, and one without.
+    servers: Mutex<Vec<Arc<Server>>>,
     /// Children that were started, in order; some have ended.
     children: Mutex<Vec<Weak<Subject>>>,
     /// Children whose handles are gone; looked at when something is started or joined.
     orphans: Mutex<Vec<Orphan>>,
-    /// How many processes the out-of-memory killer had killed when that was last looked at.
-    oom_kills: Mutex<Option<u64>>,
+    oom_kills: Mutex<OomKills>,
 }
+
+/// What is known of the out-of-memory killer.
+#[derive(Debug, Default)]
+struct OomKills {
+    /// How many it had killed, those apart that nobody was found for yet.
+    seen: Option<u64>,
+    /// When those were noticed.
+    noticed: Option<Instant>,
+}
+
+/// Victims of the out-of-memory killer that nobody was found for in this time were others' processes.
+const SAME_MOMENT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Orphan {
@@ -66,6 +77,8 @@ pub(super) struct Server {
     proven: AtomicBool,
     /// What it was to call before all else.
     preload: Option<Function>,
+    /// Whose it is.
+    user: (u32, u32),
     /// How it ended, once it was reaped.
     exit: Mutex<Option<Exit>>,
 }
@@ -83,13 +96,14 @@ impl Owner {
         }
         AT_FORK.call_once(|| on_fork_in_child(leave_behind));
         let pulse = io::pipe()?;
+        attributes::let_all_read(pulse.0.as_fd())?;
         let made = Box::into_raw(Box::new(Self {
             left_behind: AtomicBool::new(false),
             pulse,
             servers: Mutex::default(),
             children: Mutex::default(),
             orphans: Mutex::default(),
-            oom_kills: Mutex::new(oom::kills()),
+            oom_kills: Mutex::new(OomKills { seen: oom::kills(), noticed: None }),
         }));
         let expected = newest.map_or(ptr::null_mut(), |owner| ptr::from_ref(owner).cast_mut());
         match NEWEST.compare_exchange(expected, made, Ordering::AcqRel, Ordering::Acquire) {
@@ -122,21 +136,23 @@ impl Owner {
         self.pulse.0.as_fd()
     }
 
-    /// The fork server that calls `preload` first: the one that runs, or a new one if none was started or the last one has
-    /// died.
+    /// The fork server that calls `preload` first: the one that runs, or a new one if none was started, the last one has died,
+    /// or this process has become another user since: what it starts has the rights that it has itself. (The old one goes on
+    /// for those that it has forked.)
     pub(super) fn server(&self, preload: Option<Function>) -> io::Result<Arc<Server>> {
+        let user = attributes::user();
         let mut servers = self.servers.lock();
-        let known = servers.iter().position(|(function, _)| *function == preload);
-        if let Some((_, server)) = known.and_then(|index| servers.get(index))
+        let known = servers.iter().position(|server| server.preload == preload && server.user == user);
+        if let Some(server) = known.and_then(|index| servers.get(index))
             && server.end()?.is_none()
         {
             return Ok(Arc::clone(server));
         }
-        let server = Arc::new(Server::start(self.pulse(), preload)?);
+        let server = Arc::new(Server::start(self.pulse(), preload, user)?);
         if let Some(index) = known {
             servers.swap_remove(index);
         }
-        servers.push((preload, Arc::clone(&server)));
+        servers.push(Arc::clone(&server));
         Ok(server)
     }
 
@@ -185,18 +201,19 @@ impl Owner {
 
     /// Whether the out-of-memory killer has killed something since this was last asked.
     pub(super) fn has_oom_killed(&self) -> bool {
-        let mut seen = self.oom_kills.lock();
-        match (&mut *seen, oom::kills()) {
-            // One by one: two that were killed at once are asked about one after the other.
-            (Some(seen), Some(now)) if now > *seen => {
-                *seen += 1;
-                true
-            }
-            (seen, now) => {
-                *seen = now;
-                false
-            }
+        let mut known = self.oom_kills.lock();
+        let now = oom::kills();
+        let Some(seen) = known.seen.filter(|seen| now > Some(*seen)) else {
+            *known = OomKills { seen: now, noticed: None };
+            return false;
+        };
+        // One by one: two that were killed at once are asked about one after the other.
+        let is_fresh = known.noticed.get_or_insert_with(Instant::now).elapsed() < SAME_MOMENT;
+        known.seen = if is_fresh { Some(seen + 1) } else { now };
+        if known.seen == now {
+            known.noticed = None;
         }
+        is_fresh
     }
 }
 
@@ -222,13 +239,13 @@ extern "C" fn leave_behind() {
 }
 
 impl Server {
-    fn start(pulse: BorrowedFd<'_>, preload: Option<Function>) -> io::Result<Self> {
+    fn start(pulse: BorrowedFd<'_>, preload: Option<Function>, user: (u32, u32)) -> io::Result<Self> {
         let (control, theirs) = socket::seqpacket_pair()?;
         if let Some(function) = preload {
             protocol::send(control.as_fd(), &Request::Preload(function), &[])?;
         }
         let pidfd = spawn::spawn_self((BOOT, Role::Server.name()), &[theirs.as_fd(), pulse])?;
-        Ok(Self { control, pidfd, proven: AtomicBool::new(false), preload, exit: Mutex::new(None) })
+        Ok(Self { control, pidfd, proven: AtomicBool::new(false), preload, user, exit: Mutex::new(None) })
     }
 
     /// Where requests go.

@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "fork")]
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::child;
 use super::exit::Exit;
@@ -27,6 +27,9 @@ use crate::sys::{attributes, signal};
 /// Requests served before the ends of children are looked at again.
 const REQUESTS_AT_ONCE: usize = 16;
 
+/// Characters of why a function failed, at most: a refusal is one record.
+const LONGEST_REASON: usize = 500;
+
 /// What the server knows.
 struct Server {
     /// Requests come here; the end of it is the end of the owner.
@@ -37,7 +40,9 @@ struct Server {
     owner: PidFd,
     /// Threads at the start, and after the call. More than one: no fork.
     threads: usize,
-    /// Why the function to be called first did not return.
+    /// A function was called first; what it has left open is its children's, too.
+    preloaded: bool,
+    /// Why it did not return.
     preload_failed: Option<String>,
     /// The limit of descriptors that children get back.
     open_files: (u64, u64),
@@ -93,6 +98,7 @@ impl Server {
             pulse,
             owner: pidfd,
             threads,
+            preloaded: false,
             preload_failed: None,
             open_files,
             environment,
@@ -153,7 +159,12 @@ impl Server {
 
     /// Calls what all children are to have been called before them.
     fn preload(&mut self, function: Function) -> io::Result<()> {
-        self.preload_failed = function.call_plain().err();
+        // Meanwhile nobody looks whether the owner lives, and there is nothing yet that must be put in order at its end.
+        let line = attributes::arm_life_line(self.pulse.as_fd())?;
+        let failed = function.call_plain().err();
+        drop(line);
+        self.preload_failed = failed.map(|why| why.chars().take(LONGEST_REASON).collect());
+        self.preloaded = true;
         self.threads = process::thread_count()?;
         Ok(())
     }
@@ -163,6 +174,10 @@ impl Server {
     fn start(&mut self, own_group: bool, fds: Vec<OwnedFd>) {
         let mut fds = fds.into_iter();
         let (Some(life), Some(status)) = (fds.next(), fds.next()) else { return };
+        if self.threads > 1 {
+            // A thread that was joined may have been listed still.
+            self.threads = process::thread_count().unwrap_or(self.threads);
+        }
         let refusal = match &self.preload_failed {
             Some(why) => Some(Refusal::Preload(why.clone())),
             None => (self.threads > 1).then_some(Refusal::Multithreaded { threads: self.threads }),
@@ -171,7 +186,7 @@ impl Server {
             let _ = protocol::send(status.as_fd(), &Status::Refused(refusal), &[]);
             return;
         }
-        match self.fork(own_group, life) {
+        match self.fork(own_group, life, status.as_fd()) {
             Ok(pidfd) => {
                 let started = Status::Started { pid: pidfd.pid() };
                 if let Err(error) = protocol::send(status.as_fd(), &started, &[pidfd.as_fd()]) {
@@ -190,18 +205,21 @@ impl Server {
         }
     }
 
-    fn fork(&self, own_group: bool, life: OwnedFd) -> io::Result<PidFd> {
+    fn fork(&self, own_group: bool, life: OwnedFd, status: BorrowedFd<'_>) -> io::Result<PidFd> {
         let server = std::process::id();
         // SAFETY: this process has one thread (see the module's Safety section). Whatever this frame and its callers
         // own is never dropped in the child, which leaves by `_exit`.
         match unsafe { process::fork() }? {
             Forked::Child => child::run(life, Some(&self.environment), Some(server), |life| {
-                process::close_all_except(&[life, self.pulse.as_fd()])?;
+                match self.preloaded {
+                    true => process::close_each(&self.private(status))?,
+                    false => process::close_all_except(&[life, self.pulse.as_fd()])?,
+                }
                 attributes::die_with(server)?;
-                attributes::arm_life_line(self.pulse.as_fd())?;
+                let line = attributes::arm_life_line(self.pulse.as_fd())?;
                 attributes::restore_open_files(self.open_files)?;
                 // The dispositions are the server's, which it has reset.
-                signal::unblock_all()
+                signal::unblock_all().map(|()| line)
             }),
             Forked::Parent(pid) => {
                 drop(life);
@@ -213,6 +231,12 @@ impl Server {
                 PidFd::open(pid).inspect_err(|_| process::kill_and_reap(pid))
             }
         }
+    }
+
+    /// The descriptors that are the server's own, with the one by which it tells of the next child.
+    fn private<'a>(&'a self, status: BorrowedFd<'a>) -> Vec<BorrowedFd<'a>> {
+        let children = self.children.iter().flat_map(|child| [child.pidfd.as_fd(), child.status.as_fd()]);
+        [self.control.as_fd(), self.owner.as_fd(), status].into_iter().chain(children).collect()
     }
 
     /// Ends every child, its group included, and reaps them, so that nothing is left even where nobody reaps orphans.

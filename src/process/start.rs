@@ -242,9 +242,7 @@ impl<R> Starting<R> {
             Record::Nothing => Ok(()),
             Record::Whole(Status::Started { pid }, fds) => {
                 let fd = fds.into_iter().next().ok_or_else(|| io::Error::other("the pidfd did not come along"))?;
-                if let Origin::Asked { server, .. } = &self.origin {
-                    server.prove();
-                }
+                server.prove();
                 if let Origin::Asked { server, status } = std::mem::replace(&mut self.origin, Origin::Failed) {
                     let waiter = Waiter::Server { status, server };
                     self.origin = Origin::Exists(Vigil::new(PidFd::from_fd(pid, fd), waiter, self.terms.clone()));
@@ -252,12 +250,16 @@ impl<R> Starting<R> {
                 Ok(())
             }
             Record::Whole(Status::Refused(Refusal::Multithreaded { threads }), _) => {
+                server.prove();
                 Err(SpawnError::Fork(ForkError::Multithreaded { threads }))
             }
             Record::Whole(Status::Refused(Refusal::Kernel(failure)), _) => {
                 Err(SpawnError::Fork(ForkError::Io(failure.into_error())))
             }
-            Record::Whole(Status::Refused(Refusal::Preload(why)), _) => Err(SpawnError::Preload(why)),
+            Record::Whole(Status::Refused(Refusal::Preload(why)), _) => {
+                server.prove();
+                Err(SpawnError::Preload(why))
+            }
             Record::Whole(Status::Ended { exit, .. }, _) => Err(SpawnError::Died(exit)),
             Record::Truncated(status) => {
                 if let Status::Started { pid } = status {

@@ -62,11 +62,12 @@ impl Subject {
         if self.is_foreign() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the process that started it owns it"));
         }
-        if signal == signal::KILL {
+        let sent = self.pidfd.send_signal(signal);
+        if signal == signal::KILL && sent.is_ok() {
             self.killed.store(true, Ordering::Relaxed);
         }
         // Between its end and its reaping a process takes signals without effect; after that the kernel says ESRCH.
-        match self.pidfd.send_signal(signal) {
+        match sent {
             Err(_) if self.pidfd.has_ended()? => Ok(()),
             result => result,
         }

@@ -18,11 +18,11 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, raise};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, fchmod, umask};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_dumpable;
 use nix::unistd::{
-    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, geteuid, setgroups, setpgid, setresgid, setresuid,
+    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, getegid, geteuid, setgroups, setpgid, setresgid, setresuid,
 };
 
 use super::clock::Deadline;
@@ -30,31 +30,54 @@ use super::error::{during, retry};
 use super::poll::{self, Readiness};
 use super::process::{die_with_parent, parent_pid};
 
-/// Lets this process be killed when the last write end of `pulse` closes, that is when its owner has died or ended,
-/// also while it spins in user code. Needs no thread; lasts for the rest of the process's life.
+/// Lets every user open a pipe anew for reading, who has it: a process that has become another user has children, too.
+pub(crate) fn let_all_read(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    during("let all read a pipe", fchmod(pipe, Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH))
+}
+
+/// Lets a process be killed when its owner has died or ended, also while it spins in user code; until this is dropped.
+#[derive(Debug)]
+#[must_use = "a life line that is dropped is none"]
+pub(crate) struct LifeLine(OwnedFd);
+
+/// Arms a life line: this process is killed when the last write end of `pulse` closes. Needs no thread.
 ///
 /// The signal's owner and number belong to the open file description, so the pipe is opened anew rather than shared.
-pub(crate) fn arm_life_line(pulse: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn arm_life_line(pulse: BorrowedFd<'_>) -> io::Result<LifeLine> {
     let path = format!("/proc/self/fd/{}", pulse.as_raw_fd());
     let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let line = OwnedFd::from(during("open the life line", opened)?);
-    let raw = line.as_raw_fd();
-    let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    // SAFETY: F_SETOWN takes a pid.
-    let owned = unsafe { libc::fcntl(raw, libc::F_SETOWN, pid) };
-    during("own the life line", Errno::result(owned))?;
+    let line = LifeLine(OwnedFd::from(during("open the life line", opened)?));
     // SAFETY: F_SETSIG takes a signal number.
-    let signal = unsafe { libc::fcntl(raw, F_SETSIG, libc::SIGKILL) };
+    let signal = unsafe { libc::fcntl(line.0.as_raw_fd(), F_SETSIG, libc::SIGKILL) };
     during("choose the life line's signal", Errno::result(signal))?;
-    during("arm the life line", fcntl(&line, FcntlArg::F_SETFL(OFlag::O_ASYNC | OFlag::O_NONBLOCK)))?;
-    // From here on a death is signalled; one that came before is seen now.
-    let now = Deadline::after(Duration::ZERO);
-    if poll::wait(line.as_fd(), Readiness::default(), now)?.hung_up {
-        end_with_parent();
+    line.own()?;
+    during("arm the life line", fcntl(&line.0, FcntlArg::F_SETFL(OFlag::O_ASYNC | OFlag::O_NONBLOCK)))?;
+    line.look()?;
+    Ok(line)
+}
+
+impl LifeLine {
+    /// Says whom to kill. The kernel notes with that who says so, and sends the signal with that one's rights.
+    fn own(&self) -> io::Result<()> {
+        let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+        // SAFETY: F_SETOWN takes a pid.
+        let owned = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETOWN, pid) };
+        during("own the life line", Errno::result(owned)).map(drop)
     }
-    // It stays open as long as the process lives.
-    let _ = line.into_raw_fd();
-    Ok(())
+
+    /// From the arming on a death is signalled; one that came before is seen here.
+    fn look(&self) -> io::Result<()> {
+        let now = Deadline::after(Duration::ZERO);
+        if poll::wait(self.0.as_fd(), Readiness::default(), now)?.hung_up {
+            end_with_parent();
+        }
+        Ok(())
+    }
+
+    /// Holds for the rest of this process's life.
+    pub(crate) fn for_good(self) {
+        let _ = self.0.into_raw_fd();
+    }
 }
 
 /// Linux's `F_SETSIG`, which the libc crate does not name.
@@ -145,13 +168,20 @@ pub(crate) fn set_affinity(processors: &[usize]) -> io::Result<()> {
     during("choose processors", sched_setaffinity(Pid::from_raw(0), &set))
 }
 
-/// Makes this process one of another user and group, for good; a user has no other groups then. What came before may
-/// need the privileges that are given up here: this is done last. `parent` is whose end it [dies with](die_with), which the
-/// kernel forgets with the privileges.
-pub(crate) fn become_user(user: Option<u32>, group: Option<u32>, parent: Option<u32>) -> io::Result<()> {
-    if user.is_some() && geteuid().is_root() {
-        during("leave the groups", setgroups(&[]))?;
+/// Makes this process one of another user and group, for good, and of no other groups. Root's to do: the kernel takes all
+/// capabilities with root's number, and would leave them to others. What came before may need the privileges that are given up
+/// here: this is done last. `line` is the life line, whose signal the old user may not send to the new one everywhere, and
+/// `parent` whose end it [dies with](die_with), which the kernel forgets.
+pub(crate) fn become_user(
+    user: Option<u32>,
+    group: Option<u32>,
+    line: &LifeLine,
+    parent: Option<u32>,
+) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return during("become another user, which only root may", Err(Errno::EPERM));
     }
+    during("leave the groups", setgroups(&[]))?;
     if let Some(group) = group.map(Gid::from_raw) {
         during("change the group", setresgid(group, group, group))?;
     }
@@ -160,7 +190,14 @@ pub(crate) fn become_user(user: Option<u32>, group: Option<u32>, parent: Option<
     }
     // Or else /proc/self would be root's, and this process could start no others.
     during("stay readable to itself", set_dumpable(true))?;
+    line.own()?;
+    line.look()?;
     parent.map_or(Ok(()), die_with)
+}
+
+/// By whose rights this process acts: a user and a group.
+pub(crate) fn user() -> (u32, u32) {
+    (geteuid().as_raw(), getegid().as_raw())
 }
 
 /// The umask of this process, read without changing it: other threads make files meanwhile.

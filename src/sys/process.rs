@@ -318,7 +318,6 @@ pub(crate) fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 }
 
 /// Closes each of `private`, under the same promise as [`close_all_except`].
-#[cfg(feature = "server")]
 pub(crate) fn close_each(private: &[BorrowedFd<'_>]) -> io::Result<()> {
     private.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).try_for_each(|fd| close_range(fd, fd))
 }

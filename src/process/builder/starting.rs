@@ -142,9 +142,9 @@ impl Builder {
         let (life, child_end) = start::Life::pair()?;
         let body = move || {
             let arm = || {
-                attributes::arm_life_line(owner.pulse())?;
+                let line = attributes::arm_life_line(owner.pulse())?;
                 child::become_spec(&spec, &directory, streams.iter(), None)?;
-                child::give_up_privileges(&spec, None)
+                child::give_up_privileges(&spec, line, None)
             };
             generation::adopt_inherited();
             // Before the limits are set: they forbid to replace descriptors with high numbers.
