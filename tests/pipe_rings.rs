@@ -371,6 +371,21 @@ fn the_end_comes_after_what_is_in_the_ring() {
     assert!(far.send(&1).unwrap_err().is_closed());
 }
 
+/// Who does not wait, and so never asks the socket by that.
+#[test]
+fn whoever_finds_no_room_sees_the_end() {
+    let (near, far) = ringed::<(), ()>();
+    let full = || near.send_bytes_timeout(&[0; 1000], Duration::ZERO).err();
+    while full().is_none() {}
+    assert!(full().unwrap().is_timeout());
+    drop(far);
+    let begin = Instant::now();
+    while !full().unwrap().is_closed() {
+        assert!(begin.elapsed() < SOON, "it was never told");
+    }
+    assert!(full().unwrap().is_closed() && near.send_bytes(b"more").unwrap_err().is_closed());
+}
+
 #[test]
 fn whoever_waits_for_room_sees_the_end() {
     let long = pattern(8 << 20);

@@ -242,7 +242,8 @@ impl<S, R> Connection<S, R> {
     ///
     /// # Errors
     ///
-    /// See [`RecvError`]. `BufferTooShort` says how long it must be; the message is kept.
+    /// See [`RecvError`]. `BufferTooShort` says how long it must be; the message is kept. After an error, and behind the
+    /// length, nothing in the buffer means anything.
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
         self.incoming.recv_bytes_into(buffer, Deadline::NEVER)
     }
@@ -255,7 +256,7 @@ impl<S, R> Connection<S, R> {
     ///
     /// # Errors
     ///
-    /// See [`RecvError`]. After `Timeout` nothing in the buffer means anything; what arrived of a message is kept.
+    /// See [`RecvError`] and [`recv_bytes_into`](Self::recv_bytes_into). After `Timeout` what arrived of a message is kept.
     pub fn recv_bytes_into_timeout(&self, buffer: &mut [u8], timeout: Duration) -> Result<usize, RecvError> {
         self.incoming.recv_bytes_into(buffer, Deadline::after(timeout))
     }
@@ -397,7 +398,6 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     }
 }
 
-const HOLDS_SOMETHING: &str =
-    "this end of the connection has received a part of a message, which would be lost; receive it first";
+const HOLDS_SOMETHING: &str = "this end of the connection has received a part of a message, which would be lost (receive it first), or what is no message";
 const HOLDS_A_REST: &str =
     "this end of the connection has not sent all of a message that was given up; send another one first";

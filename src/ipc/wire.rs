@@ -243,7 +243,9 @@ impl Receiver {
                     self.failed = self.receive_record(fd).err();
                     return self.failed.is_some();
                 }
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // A socket says it once.
+                Err(error) => self.failed = Some(WireError::Io(error)),
                 Ok(HEADER_LEN) if Header::decode(&head).is_ok_and(|header| self.is_no_news(&header)) => {
                     self.failed = self.receive_record(fd).err();
                 }

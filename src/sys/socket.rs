@@ -255,6 +255,14 @@ pub(crate) fn await_news(fd: BorrowedFd<'_>) {
     assert!(poll::wait(fd, poll::Readiness::READ, deadline).unwrap().any(), "nothing came");
 }
 
+/// Waits until the other end is closed, see [`await_news`].
+#[cfg(test)]
+pub(crate) fn await_hang_up(fd: BorrowedFd<'_>) {
+    use super::{clock::Deadline, poll};
+    let deadline = Deadline::after(std::time::Duration::from_secs(10));
+    assert!(poll::wait(fd, poll::Readiness::default(), deadline).unwrap().hung_up, "the other end is still open");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,11 +285,10 @@ mod tests {
         Ok((tail, received))
     }
 
-    /// Closes one end for good, see [`await_news`].
+    /// Closes one end for good.
     fn close(end: OwnedFd, other: &OwnedFd) {
         drop(end);
-        let deadline = Deadline::after(Duration::from_secs(10));
-        while !wait(other.as_fd(), Readiness::default(), deadline).unwrap().hung_up {}
+        await_hang_up(other.as_fd());
     }
 
     fn receive_end(fd: &OwnedFd) {

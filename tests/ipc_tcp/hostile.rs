@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
-use crewkit::ipc::{Connection, RecvError, wait};
+use crewkit::ipc::{Connection, RecvError, SendError, pipe, wait};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::{
@@ -55,6 +55,9 @@ fn what_is_no_record_ends_the_direction_and_that_shows() {
             assert!(end.poll(LONG));
             assert!(matches!(end.recv_timeout(LONG), Err(RecvError::Closed)), "{what}");
         }
+        // Where it is known, and nowhere else.
+        let refused = pipe::<End, ()>().unwrap().0.send(&end);
+        assert!(matches!(refused, Err(SendError::NotSerializable(_))), "{what}: {refused:?}");
         // The other direction is sound.
         end.send_bytes(b"still").unwrap();
         let mut heard = vec![0; message(b"still").len()];

@@ -186,8 +186,13 @@ impl Inlet {
             if let Lane::Ring(intake) = &mut self.lane {
                 return intake.arm(&mut self.messages, fd);
             }
-            if !matches!(self.messages.peek(fd), Ok(Next::Control(_))) {
-                break;
+            match self.messages.peek(fd) {
+                Ok(Next::Control(_)) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    self.messages.fail(WireError::Io(error));
+                    continue;
+                }
             }
             if let Err(error) = self.messages.receive_record(fd) {
                 self.messages.fail(error);
@@ -248,6 +253,25 @@ mod tests {
     use super::*;
     use crate::framing::{Chunks, HEADER_LEN};
     use crate::sys::socket::{recv_record, send_record, seqpacket_pair};
+
+    /// What a socket says once, and would not say again.
+    #[test]
+    fn an_error_that_somebody_ran_into_who_only_looked_is_kept_for_who_receives() {
+        let looks = [
+            |inlet: &mut Inlet, fd: BorrowedFd<'_>| inlet.is_ready(fd, false),
+            |inlet: &mut Inlet, fd: BorrowedFd<'_>| inlet.arm(fd, false) == News::Here,
+        ];
+        let (_near, far) = seqpacket_pair().unwrap();
+        let null = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        for mut inlet in [Inlet::new(1 << 20), Inlet::on_stream(1 << 20)] {
+            for look in looks {
+                assert!(look(&mut inlet, null.as_fd()));
+                let mut next = || inlet.advance(&mut Target::none(), far.as_fd(), false);
+                assert!(matches!(next(), Err(WireError::Io(_))));
+                assert!(matches!(next(), Ok(None)));
+            }
+        }
+    }
 
     /// So that whoever calls looks at the clock as often whatever the peer sends.
     #[test]

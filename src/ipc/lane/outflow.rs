@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{PIECE, Patience, Track, tell, until};
 use crate::framing::{Chunks, Header, Kind};
 use crate::ipc::wire::{Control, ROUND};
-use crate::shm::ring::{Corrupt, Producer, Put, Side};
+use crate::shm::ring::{Alarm, Corrupt, Producer, Put, Side};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Readiness, wait, wait_many};
 use crate::sys::ticks::LastLook;
@@ -25,6 +25,8 @@ pub(super) struct Outflow {
     last_look: LastLook,
     /// There is no receiver any more.
     is_alone: bool,
+    /// The receiver sleeps, and could not be told.
+    is_unheard: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +39,15 @@ enum Lack {
 /// The bytes of a message's total, in front of each piece that is not a whole message.
 const TOTAL: usize = size_of::<u64>();
 
+/// How often the receiver is told once more, where the kernel has no memory for so few bytes.
+const TRIES: usize = 16;
+
 impl Outflow {
     pub(super) fn new(track: Track) -> Self {
         let producer = Producer::resume(track.ring.words());
         let (patience, last_look) = (Patience::new(), LastLook::default());
-        Self { track, producer, begun: None, lack: Lack::Socket, patience, last_look, is_alone: false }
+        let (is_alone, is_unheard) = (false, false);
+        Self { track, producer, begun: None, lack: Lack::Socket, patience, last_look, is_alone, is_unheard }
     }
 
     pub(super) fn track(&self) -> &Track {
@@ -105,40 +111,64 @@ impl Outflow {
         Ok(true)
     }
 
-    /// After the last piece of a message is in the ring: has the receiver woken, if it sleeps, and otherwise looks now and
-    /// then at whether there is one. `BrokenPipe` if there is none, and it has not taken this message: then nobody will.
+    /// After the last piece of a message is in the ring. `BrokenPipe` if there is no receiver, and it has not taken this
+    /// message: then nobody will.
     #[inline]
     fn was_sent(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        // Whatever else came of telling it, what is there is there, and what it holds is the receiver's.
+        if self.has_receiver(fd) { Ok(true) } else { self.was_taken() }
+    }
+
+    /// Has the receiver woken, if it sleeps, and otherwise looks now and then at whether there is one.
+    #[inline]
+    fn has_receiver(&mut self, fd: BorrowedFd<'_>) -> bool {
         let told = if self.track.ring.words().must_wake(Side::Consumer) {
             self.last_look.is_now();
             self.wake_receiver(fd)
         } else if self.last_look.is_long_ago() {
             is_there(fd)
         } else {
-            return Ok(true);
+            return true;
         };
-        match told {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.was_taken(error),
-            // Whatever else came of it, what is there is there, and what it holds is the receiver's.
-            Ok(()) | Err(_) => Ok(true),
-        }
+        self.is_alone = told.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        !self.is_alone
     }
 
     /// The receiver is gone, and has taken this message before, or it is as if that had not been sent.
     #[cold]
-    fn was_taken(&mut self, gone: io::Error) -> io::Result<bool> {
-        self.is_alone = true;
-        if self.producer.is_all_taken(self.track.ring.words()).map_err(corrupt)? { Ok(true) } else { Err(gone) }
+    fn was_taken(&mut self) -> io::Result<bool> {
+        match self.producer.is_all_taken(self.track.ring.words()).map_err(corrupt)? {
+            true => Ok(true),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Nothing was put. Who is gone, or does not know that there is something to take, will never make room.
+    #[cold]
+    fn has_no_room(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        if self.has_receiver(fd) { Ok(false) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
     /// Says that there is something in the ring.
     #[cold]
-    fn wake_receiver(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        // A socket without room has something in it for who sleeps there.
-        tell(fd, Control::Bell, &[]).map(drop).inspect_err(|_| {
-            // Not told, if it is there at all: the next message tells it.
+    fn wake_receiver(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut tries = TRIES;
+        let told = loop {
+            match tell(fd, Control::Bell, &[]) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe && tries > 0 => {
+                    tries -= 1;
+                    std::thread::yield_now();
+                }
+                // A socket without room has something in it for who sleeps there.
+                told => break told.map(drop),
+            }
+        };
+        self.is_unheard = told.is_err();
+        if self.is_unheard {
+            // The next message tells it, or who waits for room.
             self.track.ring.words().bell(Side::Consumer).rearm();
-        })
+        }
+        told
     }
 
     #[inline]
@@ -150,14 +180,14 @@ impl Outflow {
         let total = header.total.to_ne_bytes();
         let total = if header.first && header.last { &[][..] } else { &total };
         let put = self.producer.put(self.track.ring.words(), &self.track.ring.bytes(), header.tag(), [total, piece]);
-        Ok(put.map_err(corrupt)? == Put::Done)
+        if put.map_err(corrupt)? == Put::Done { Ok(true) } else { self.has_no_room(fd) }
     }
 
     /// A message's descriptors go before its first record, once there is room for that: nothing comes between the two.
     #[cold]
     fn send_fds(&mut self, fd: BorrowedFd<'_>, needed: usize, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
         if !self.has_room_for(needed).map_err(corrupt)? {
-            return Ok(false);
+            return self.has_no_room(fd);
         }
         self.lack = Lack::Socket;
         tell(fd, Control::Descriptors(self.producer.index()), fds)
@@ -192,6 +222,7 @@ impl Outflow {
             return Ok(());
         }
         let both = [(self.track.bell.as_fd(), Readiness::READ), (fd, Readiness::default())];
+        let alarm = if self.is_unheard { Alarm::Slices } else { alarm };
         let answers = wait_many(&both, until(alarm, deadline))?;
         self.track.hear_bell();
         match ring.words().is_deaf() || answers.iter().any(|answer| answer.hung_up) {
@@ -219,8 +250,9 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
+    use crate::ipc::wire::Next;
     use crate::shm::ring::Consumer;
-    use crate::sys::socket::seqpacket_pair;
+    use crate::sys::socket::{await_hang_up, seqpacket_pair};
 
     /// A descriptor by which nothing can be said, though nobody has hung up.
     #[test]
@@ -258,11 +290,30 @@ mod tests {
             };
             assert_eq!(send(&mut flow), Ok(true));
             drop(far);
+            await_hang_up(near.as_fd());
             let (ring, gone) = (&flow.track.ring, Err(io::ErrorKind::BrokenPipe));
             let record = consumer.peek(ring.words(), &ring.bytes()).unwrap().unwrap();
             consumer.take_into(ring.words(), &ring.bytes(), record, 0, &mut [0; 5]);
             assert_eq!((send(&mut flow), send(&mut flow)), (gone, gone));
             assert_eq!(flow.producer.is_all_taken(flow.track.ring.words()), Ok(false), "one was put, and no second");
         }
+    }
+
+    /// A receiver that sleeps, and whom nothing tells before the ring is full.
+    #[test]
+    fn who_finds_no_room_tells_a_receiver_that_was_not_told() {
+        let null = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let (track, _bell) = Track::create().unwrap();
+        let mut flow = Outflow::new(track);
+        let (near, far) = seqpacket_pair().unwrap();
+        let _alarm = flow.track.ring.words().arm(Side::Consumer);
+        while flow.try_send(null.as_fd(), Kind::Bytes, &[0; PIECE], &[]).unwrap() {}
+        assert!(flow.is_unheard);
+        flow.wait(near.as_fd(), Deadline::NEVER).unwrap();
+        for _ in 0..2 {
+            assert!(!flow.try_send(near.as_fd(), Kind::Bytes, &[0; PIECE], &[]).unwrap());
+            assert!(!flow.is_unheard);
+        }
+        assert_eq!(Next::peek(far.as_fd()).unwrap(), Next::Control(Control::Bell));
     }
 }

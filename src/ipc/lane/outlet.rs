@@ -177,7 +177,7 @@ mod tests {
     use super::super::Inlet;
     use super::*;
     use crate::ipc::wire::Target;
-    use crate::sys::socket::seqpacket_pair;
+    use crate::sys::socket::{await_hang_up, seqpacket_pair};
 
     fn talk(outlet: &mut Outlet, inlet: &mut Inlet, ends: (&OwnedFd, &OwnedFd), lent: bool, messages: u32) {
         for _ in 0..messages {
@@ -198,13 +198,15 @@ mod tests {
             for _ in 0..3 * MESSAGES {
                 assert!(outlet.try_send(near.as_fd(), false, Kind::Bytes, b"unread", &[]).unwrap());
             }
-            assert!(matches!(outlet.lane, Lane::Offered(_, None)), "{:?}", outlet.lane);
+            let Lane::Offered(Track { bell, .. }, None) = &outlet.lane else { panic!("{:?}", outlet.lane) };
+            let bell = bell.try_clone().unwrap();
             for _ in 0..3 * MESSAGES {
                 assert!(inlet.advance(&mut Target::none(), far.as_fd(), lent_before).unwrap().is_some());
                 let bytes = inlet.take().bytes;
                 inlet.recycle(bytes);
             }
             assert!(inlet.stay_with_socket());
+            await_hang_up(bell.as_fd());
             talk(&mut outlet, &mut inlet, (&near, &far), true, MESSAGES + 1);
             assert!(matches!(outlet.lane, Lane::SocketForGood), "{:?}", outlet.lane);
             talk(&mut outlet, &mut inlet, (&near, &far), true, 10);

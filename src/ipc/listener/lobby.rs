@@ -53,10 +53,23 @@ struct Guest {
 }
 
 /// Whose crowd a guest is of.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Origin {
     User(u32),
+    /// Of the sixth version of IP the first half: the other is whatever a host likes.
     Host(IpAddr),
+}
+
+impl Origin {
+    fn of(peer: &Peer) -> Self {
+        match peer {
+            Peer::Process { uid, .. } => Self::User(*uid),
+            Peer::Host(address) => Self::Host(match address.ip().to_canonical() {
+                IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+                ip @ IpAddr::V4(_) => ip,
+            }),
+        }
+    }
 }
 
 /// What became of a guest.
@@ -219,10 +232,7 @@ impl Lobby {
 
 impl Guest {
     fn origin(&self) -> Origin {
-        match self.peer {
-            Peer::Process { uid, .. } => Origin::User(uid),
-            Peer::Host(address) => Origin::Host(address.ip()),
-        }
+        Origin::of(&self.peer)
     }
 
     fn hear(&mut self, auth: &Auth) -> Progress {
@@ -239,6 +249,31 @@ impl Guest {
         match answer.map_or(Ok(()), |answer| give(self.socket.as_fd(), &answer)) {
             Ok(()) => progress,
             Err(_) => Progress::Refused(AuthError::Closed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_one_crowd_whatever_its_addresses() {
+        let host = |address: &str| Origin::of(&Peer::Host(address.parse().unwrap()));
+        let process = |pid, uid| Origin::of(&Peer::Process { pid, uid });
+        let cases = [
+            (host("10.0.0.1:1"), host("10.0.0.1:2"), true),
+            (host("10.0.0.1:1"), host("10.0.0.2:1"), false),
+            (host("10.0.0.1:1"), host("[::ffff:10.0.0.1]:1"), true),
+            (host("[::ffff:10.0.0.1]:1"), host("[::ffff:10.0.0.2]:1"), false),
+            (host("[2001:db8:1:2::1]:1"), host("[2001:db8:1:2:ffff::2]:9"), true),
+            (host("[2001:db8:1:2::1]:1"), host("[2001:db8:1:3::1]:1"), false),
+            (process(1, 1000), process(2, 1000), true),
+            (process(1, 1000), process(1, 1001), false),
+            (process(1, 0), host("0.0.0.0:1"), false),
+        ];
+        for (one, other, is_same) in cases {
+            assert_eq!(one == other, is_same, "{one:?} {other:?}");
         }
     }
 }

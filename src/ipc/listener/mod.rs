@@ -45,10 +45,11 @@ use lobby::Lobby;
 /// `multiprocessing.connection.Listener`); they come by [`Client`].
 ///
 /// Whoever connects is asked for what [`Auth`] says before anything that it sends is looked at: until then it can make this
-/// process read 40 bytes twice and hold one descriptor. [`accept`](Self::accept) gives out those who have answered. Those who are
-/// silent, slow, or send anything else hold up nobody: up to 64 are attended to at a time, each for as long as
-/// [`handshake_timeout`](Self::handshake_timeout) says, and when more come, one goes of the user, and of the process, that has most of
-/// these places: the one that has been silent longest.
+/// process read two frames of 40 bytes, over TCP in as many pieces as it likes, and hold one descriptor.
+/// [`accept`](Self::accept) gives out those who have answered. Those who are silent, slow, or send anything else hold up
+/// nobody: up to 64 are attended to at a time, each for as long as [`handshake_timeout`](Self::handshake_timeout) says, and
+/// when more come, one goes of the user (over TCP the host, in IPv6 its network of 64 bits), and of the process, that has most
+/// of these places: the one that has been silent longest.
 /// They are turned away without a word to `accept`'s caller; [`refusals`](Self::refusals) tells. (Python's `accept` raises
 /// `AuthenticationError`, and one silent client blocks it for ever.)
 ///

@@ -3,7 +3,7 @@
 //! A type that contains itself (`Option<Box<Self>>`, a tree) is as deep as its bytes say, and each level takes stack: a
 //! megabyte of ones would end this process. Neither postcard nor serde counts levels. But a level takes a byte at least, so it
 //! is enough to look at the stack now and then while bytes are taken: every [`STEP`] of them, where a slice's end is looked
-//! for anyway.
+//! for anyway, and each of them once much of the stack is taken, or where the type itself is large, and so its levels are.
 
 use std::cell::Cell;
 
@@ -12,8 +12,12 @@ use postcard::{Error, Result};
 
 /// How much stack decoding may take: half of what a thread has where nobody says otherwise.
 const DEEPEST: usize = 1 << 20;
-/// So many levels at most may come between two looks.
-const STEP: usize = 64;
+/// What is taken of it by most.
+const SHALLOW: usize = DEEPEST / 4;
+/// So many levels at most may come between two looks: 100 KiB for each are there.
+const STEP: usize = 16;
+/// A type of so many bytes is large.
+const LARGE: usize = 1 << 10;
 
 /// postcard's input.
 pub(super) struct Input<'a> {
@@ -21,26 +25,35 @@ pub(super) struct Input<'a> {
     /// The first of them, up to where the next look is due.
     window: &'a [u8],
     taken: usize,
+    /// The address below which every byte is worth a look.
+    shallow: usize,
     /// The address below which the stack may not grow.
     floor: usize,
     is_too_deep: &'a Cell<bool>,
 }
 
 impl<'a> Input<'a> {
-    /// `is_too_deep` will say whether that was why decoding failed.
+    /// The bytes of a `T`; `is_too_deep` will say whether that was why decoding failed.
     #[inline]
-    pub(super) fn new(all: &'a [u8], is_too_deep: &'a Cell<bool>) -> Self {
-        let window = &all[..all.len().min(STEP)];
-        Self { all, window, taken: 0, floor: depth().saturating_sub(DEEPEST), is_too_deep }
+    pub(super) fn new<T>(all: &'a [u8], is_too_deep: &'a Cell<bool>) -> Self {
+        let here = depth();
+        let (shallow, step) = match size_of::<T>() < LARGE {
+            true => (here.saturating_sub(SHALLOW), STEP),
+            false => (usize::MAX, 1),
+        };
+        let window = &all[..all.len().min(step)];
+        Self { all, window, taken: 0, shallow, floor: here.saturating_sub(DEEPEST), is_too_deep }
     }
 
     #[cold]
     fn look(&mut self) -> Result<()> {
-        if depth() < self.floor {
+        let here = depth();
+        if here < self.floor {
             self.is_too_deep.set(true);
             return Err(Error::DeserializeUnexpectedEnd);
         }
-        self.window = &self.all[..self.all.len().min(self.taken + STEP)];
+        let step = if here < self.shallow { 1 } else { STEP };
+        self.window = &self.all[..self.all.len().min(self.taken + step)];
         Ok(())
     }
 }
@@ -76,6 +89,9 @@ impl<'a> Flavor<'a> for Input<'a> {
         let rest = &self.all[self.taken..];
         let piece = rest.get(..count).ok_or(Error::DeserializeUnexpectedEnd)?;
         self.taken += count;
+        if self.taken > self.window.len() {
+            self.look()?;
+        }
         Ok(piece)
     }
 

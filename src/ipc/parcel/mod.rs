@@ -184,7 +184,7 @@ impl postcard::ser_flavors::Flavor for Onto<'_> {
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, DecodeError> {
     let scope = table::Decoding::begin(fds)?;
     let is_too_deep = Cell::new(false);
-    let mut input = postcard::Deserializer::from_flavor(Input::new(bytes, &is_too_deep));
+    let mut input = postcard::Deserializer::from_flavor(Input::new::<T>(bytes, &is_too_deep));
     let read = T::deserialize(&mut input).and_then(|value| Ok((value, input.finalize()?)));
     let refused = scope.finish();
     let name = std::any::type_name::<T>();

@@ -103,9 +103,9 @@ impl Partial {
         Self { head: [0; HEADER_LEN], taken: 0, verdict: None, low_water: 1, broken: false }
     }
 
-    /// Whether anything of a record was taken that is not whole.
+    /// Whether whoever goes on with the stream need know nothing of this.
     pub(super) fn is_empty(&self) -> bool {
-        self.taken == 0
+        self.taken == 0 && !self.broken
     }
 
     /// How much of a payload that is not whole stands at the end of what was passed in.
