@@ -309,6 +309,7 @@ impl Held<Permits> {
                 let word = roster.seat(index).word.swap(0, Ordering::Acquire);
                 inside.put_into_nobodys(held(word) + idle(word));
                 roster.leave(index);
+                Ok(())
             },
         )?;
         if found {

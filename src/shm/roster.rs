@@ -132,12 +132,12 @@ impl Roster {
 
     /// Clears the seats of those who have ended; whether there were any. `own` is whoever calls, and has not. Each is looked
     /// for without the mutex, because asking the kernel takes its time; `enter` takes it, and `clear` then leaves the seat,
-    /// and takes what was there.
+    /// and takes what was there; if it cannot, none is looked for any more.
     pub(crate) fn reap<I, E>(
         &self,
         own: Life,
         enter: impl Fn() -> Result<I, E>,
-        clear: impl Fn(&I, usize),
+        clear: impl Fn(&I, usize) -> Result<(), E>,
     ) -> Result<bool, E> {
         self.reap_among(|_| true, own, enter, clear)
     }
@@ -148,7 +148,7 @@ impl Roster {
         is_meant: impl Fn(usize) -> bool,
         own: Life,
         enter: impl Fn() -> Result<I, E>,
-        clear: impl Fn(&I, usize),
+        clear: impl Fn(&I, usize) -> Result<(), E>,
     ) -> Result<bool, E> {
         let mut found = false;
         let mut next = NOBODYS + 1;
@@ -157,7 +157,7 @@ impl Roster {
             let inside = enter()?;
             // Somebody else may have cleared it meanwhile, and another may sit there.
             if self.owner(index) == Some(life) {
-                clear(&inside, index);
+                clear(&inside, index)?;
                 self.note_recovery();
                 found = true;
             }

@@ -201,6 +201,7 @@ impl Held<Trip> {
                 roster.seat(index).word.store(0, Ordering::Relaxed);
                 roster.leave(index);
                 inside.tidy();
+                Ok(())
             },
         )
     }

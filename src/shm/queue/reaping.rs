@@ -32,10 +32,7 @@ impl Queue {
         deadline: Deadline,
     ) -> Result<bool, Failed> {
         let enter = || self.enter(bytes, deadline);
-        let found = self.roster.reap_among(is_meant, caller.life, enter, |inside, seat| {
-            // What cannot be read is complained of by who takes.
-            let _ = inside.leave(seat);
-        })?;
+        let found = self.roster.reap_among(is_meant, caller.life, enter, |inside, seat| Ok(inside.leave(seat)?))?;
         if found {
             self.tell_takers(u32::MAX);
             self.rules.0.finished.ring_all();

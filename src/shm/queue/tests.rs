@@ -67,6 +67,20 @@ fn numbers_that_are_wrong_are_no_panic() {
 }
 
 #[test]
+fn who_comes_to_a_table_full_of_the_dead_is_told_that_their_leases_cannot_be_read() {
+    let here = Here::with(2);
+    // Somebody else had this number before.
+    let dead = Life::from_parts(std::process::id(), 1);
+    while here.0.roster.sit_down(dead, 0).is_some() {}
+    let taken = here.take(Way::OnALease).unwrap();
+    here.bytes().write_word(Index::from_word(taken.at).position(), u64::MAX);
+    let deadline = || Deadline::after(SOON);
+    assert!(matches!(here.0.reap(&here.bytes(), Here::caller(), deadline()), Err(Failed::Corrupt(_))));
+    let newcomer = here.0.sit_down(&here.bytes(), Life::current().unwrap(), deadline());
+    assert!(matches!(newcomer, Err(Failed::Corrupt(_))), "{newcomer:?}");
+}
+
+#[test]
 fn a_head_that_is_none_is_an_error_at_once_for_who_waits_for_room() {
     for away in [u32::MAX << 3, 1 << 31, LENGTH + 8] {
         let here = Here::with(4);
