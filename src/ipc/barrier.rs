@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::member::{AN_INSTANT, Member, Seats};
 use super::{LockError, Stats};
-use crate::primitive::{AtomicU64, Life, Refused};
-use crate::shm::{Failed, Held, Locked, Object, Trip};
+use crate::primitive::{Life, Refused};
+use crate::shm::{Failed, Held, Locked, Object, Roster, Trip};
 use crate::sync::BarrierWait;
 use crate::sys::clock::Deadline;
 
@@ -28,8 +28,8 @@ impl Seats for Words {
         object.withdraw(seat, deadline)
     }
 
-    fn namespace(&self) -> &AtomicU64 {
-        &self.guarded.roster.namespace
+    fn roster(&self) -> &Roster {
+        &self.guarded.roster
     }
 }
 

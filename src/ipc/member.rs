@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::LockError;
 use super::handle::Handle;
 use crate::primitive::{Life, Refused};
-use crate::shm::{Layout, Object, Type};
+use crate::shm::{Layout, Object, Roster, Type};
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
 
@@ -29,8 +29,8 @@ pub(super) trait Seats: Layout {
     where
         Self: Sized;
 
-    /// The PID namespace in which its seats' numbers mean something.
-    fn namespace(&self) -> &AtomicU64;
+    /// Where they are.
+    fn roster(&self) -> &Roster;
 }
 
 /// One process's access to an object, and its seat there.
@@ -62,7 +62,7 @@ impl<T: Seats> Member<T> {
     pub(super) fn create_with(holds: Type, words: usize, begin: impl FnOnce(&T)) -> io::Result<Self> {
         Life::current()?;
         let handle = Handle::<T>::create(holds, words)?;
-        handle.peek().namespace().store(Life::namespace()?, Ordering::Relaxed);
+        handle.peek().roster().namespace.store(Life::namespace()?, Ordering::Relaxed);
         begin(handle.peek());
         Ok(Self::new(handle))
     }
@@ -113,7 +113,7 @@ impl<T: Seats> Member<T> {
     #[cold]
     fn sit_down(&self, object: &Object<T>, deadline: Deadline) -> Result<usize, LockError> {
         let life = Life::current().map_err(LockError::Io)?;
-        if object.namespace().load(Ordering::Relaxed) != Life::namespace().map_err(LockError::Io)? {
+        if object.roster().namespace.load(Ordering::Relaxed) != Life::namespace().map_err(LockError::Io)? {
             let what = "the shared object is of another PID namespace, where nobody can tell who is alive";
             return Err(LockError::Io(io::Error::new(io::ErrorKind::Unsupported, what)));
         }
@@ -126,7 +126,7 @@ impl<T: Seats> Member<T> {
             return Ok(seat);
         }
         // Another thread was faster.
-        T::leave(object, seat, Deadline::NEVER)?;
+        leave(object, seat, deadline);
         self.seat_of(generation::current()).ok_or(LockError::ForeignProcess)
     }
 }
@@ -144,9 +144,15 @@ impl<T: Seats> Inner<T> {
 impl<T: Seats> Drop for Inner<T> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat_of(generation::current()) {
-            // Somebody may be stopped inside: then the seat is left when the process ends.
-            let _ = T::leave(self.handle.peek(), seat, Deadline::after(AN_INSTANT));
+            leave(self.handle.peek(), seat, Deadline::after(AN_INSTANT));
         }
+    }
+}
+
+/// Leaves the seat. If somebody is stopped inside, it is kept for this process, and what is there for who looks for that.
+fn leave<T: Seats>(object: &Object<T>, seat: usize, deadline: Deadline) {
+    if T::leave(object, seat, deadline).is_err() {
+        object.roster().vacate(seat);
     }
 }
 

@@ -30,8 +30,8 @@ use serde::{Deserialize, Serialize};
 use super::member::{AN_INSTANT, Member, Seats};
 use super::permit::{Gives, OwnedPermit, Permit, ReleaseError, Taken};
 use super::{Detail, LockError, Stats};
-use crate::primitive::{AtomicU64, Life, Refused};
-use crate::shm::{Held, Locked, MOST_PERMITS, Object, Permits, TooMany};
+use crate::primitive::{Life, Refused};
+use crate::shm::{Held, Locked, MOST_PERMITS, Object, Permits, Roster, TooMany};
 use crate::sys::clock::Deadline;
 use crate::sys::generation;
 
@@ -49,8 +49,8 @@ impl<const KIND: u32> Seats for Words<KIND> {
         Held::<Permits>::leave(object, seat, deadline)
     }
 
-    fn namespace(&self) -> &AtomicU64 {
-        &self.guarded.roster.namespace
+    fn roster(&self) -> &Roster {
+        &self.guarded.roster
     }
 }
 

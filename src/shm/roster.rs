@@ -49,7 +49,8 @@ pub(crate) struct Seat {
     pid: AtomicU32,
     /// What its owner sleeps on, where it sleeps for itself alone.
     pub(crate) call: SharedFutex,
-    /// 1: its owner has gone and left something behind; it sits down here when it comes again.
+    /// 1: its owner has gone and left something behind; it sits down here when it comes again. Written under the mutex, or by
+    /// an owner that goes without it.
     vacated: AtomicU32,
 }
 
@@ -85,8 +86,8 @@ impl Roster {
     /// [vacated](Self::vacate) comes first, with what it has there.
     pub(crate) fn sit_down(&self, life: Life, word: u64) -> Option<usize> {
         let used = self.used();
-        let vacated = |&index: &usize| self.seats[index].vacated.load(Ordering::Relaxed) != 0;
-        if let Some(index) = (NOBODYS + 1..used).filter(vacated).find(|&index| self.owner(index) == Some(life)) {
+        let is_its_own = |&index: &usize| self.is_vacated(index) && self.owner(index) == Some(life);
+        if let Some(index) = (NOBODYS + 1..used).find(is_its_own) {
             self.seats[index].vacated.store(0, Ordering::Relaxed);
             return Some(index);
         }
@@ -109,9 +110,15 @@ impl Roster {
         self.seats[index].pid.store(0, Ordering::Relaxed);
     }
 
-    /// Under the mutex: its owner goes, and keeps what it has: whoever sits down for the same process gets this seat.
+    /// Its owner goes, and keeps what it has: whoever sits down for the same process gets this seat. The owner itself may say
+    /// so without the mutex: as long as it sits there and lives, nobody else does.
     pub(crate) fn vacate(&self, index: usize) {
         self.seats[index].vacated.store(1, Ordering::Relaxed);
+    }
+
+    /// Under the mutex: whether its owner has gone.
+    pub(crate) fn is_vacated(&self, index: usize) -> bool {
+        self.seats[index].vacated.load(Ordering::Relaxed) != 0
     }
 
     /// A seat.

@@ -347,6 +347,22 @@ fn who_dies_coming_or_going_leaves_a_seat_and_all_records() {
 }
 
 #[test]
+fn what_is_left_behind_on_a_lease_is_taken_back_by_who_comes_again_or_looks() {
+    at_each_step("records: (vacate with a lease, come) × take", |last| {
+        let model = model(9, &[7]);
+        i_am(1);
+        prepare(|| model.lease(1));
+        let taker = other(&model, 2, |model| model.lease(2).1.attempt);
+        let died = model.dies(last, || {
+            model.queue.roster.vacate(1);
+            assert_eq!(model.queue.sit_down(&model.bytes, Life::of(1), Deadline).unwrap(), Some(1));
+        });
+        assert_eq!(taker.join().unwrap(), 2);
+        died
+    });
+}
+
+#[test]
 fn who_comes_again_finds_what_it_has_not_reported() {
     at_each_step("records: (leave, come, task done) × join", |last| {
         let model = model(9, &[7]);

@@ -15,11 +15,11 @@ use super::lease::Held;
 use crate::ipc::member::{AN_INSTANT, Member, Seats};
 use crate::ipc::parcel::{EncodeError, attach, claim};
 use crate::ipc::{LockError, Stats};
-use crate::primitive::{AtomicU64, Life, Mutex, Refused};
+use crate::primitive::{Life, Mutex, Refused};
 use crate::queue::Shutdown;
 use crate::shm::queue::{Caller, DRAIN, Failed, IMMEDIATE, Queue as Words, Taken, Way};
 use crate::shm::ring::{Bytes, Raw};
-use crate::shm::{Object, Type};
+use crate::shm::{Object, Roster, Type};
 use crate::sys::clock::Deadline;
 use crate::sys::epoll::{EventFd, ring};
 use crate::sys::generation;
@@ -102,8 +102,8 @@ impl Seats for Words {
         with_bytes(object, |bytes| Words::leave(object, bytes, seat, deadline)).map_err(refused)
     }
 
-    fn namespace(&self) -> &AtomicU64 {
-        &self.roster.namespace
+    fn roster(&self) -> &Roster {
+        &self.roster
     }
 }
 

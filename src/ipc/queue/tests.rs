@@ -20,12 +20,8 @@ fn twin(queue: &Queue<u8>) -> Queue<u8> {
     far.recv().unwrap()
 }
 
-#[test]
-fn who_comes_while_another_is_stopped_inside_waits_no_longer_than_it_said() {
-    let queue = Queue::unbounded().unwrap();
-    queue.put(1).unwrap();
-    // It has no seat yet, and gets none.
-    let other = twin(&queue);
+/// Does `body` while another thread is stopped inside, having taken an item.
+fn while_one_is_stopped_inside(queue: &Queue<u8>, body: impl FnOnce()) {
     thread::scope(|scope| {
         let (is_inside, inside) = mpsc::channel();
         let (goes_on, may_go_on) = mpsc::channel::<()>();
@@ -38,6 +34,23 @@ fn who_comes_while_another_is_stopped_inside_waits_no_longer_than_it_said() {
             queue.core.take::<()>((Way::Plainly, 1), &mut Vec::new(), stop, Wait::No).unwrap();
         });
         inside.recv().unwrap();
+        body();
+        drop(goes_on);
+    });
+}
+
+/// What somebody has on a lease, without one.
+fn lease(queue: &Queue<u8>, count: usize) {
+    queue.core.take::<()>((Way::OnALease, count), &mut Vec::new(), |_, _| {}, Wait::No).unwrap();
+}
+
+#[test]
+fn who_comes_while_another_is_stopped_inside_waits_no_longer_than_it_said() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put(1).unwrap();
+    // It has no seat yet, and gets none.
+    let other = twin(&queue);
+    while_one_is_stopped_inside(&queue, || {
         assert!(other.try_get().unwrap_err().is_empty());
         assert!(other.get_timeout(BRIEFLY).unwrap_err().is_empty());
         assert!(other.try_get_many(2).unwrap_err().is_empty());
@@ -45,7 +58,6 @@ fn who_comes_while_another_is_stopped_inside_waits_no_longer_than_it_said() {
         assert!(other.try_iter().next().is_none());
         assert!(!other.join_timeout(Duration::ZERO).unwrap());
         assert!(!other.join_timeout(BRIEFLY).unwrap());
-        drop(goes_on);
     });
     assert_eq!((other.len(), other.unfinished().unwrap()), (0, 1));
 }
@@ -56,17 +68,7 @@ fn what_is_ended_while_another_is_stopped_inside_is_ended_in_time_or_later() {
     queue.put_many([1, 2, 3]).unwrap();
     let other = twin(&queue);
     let (first, second) = (other.get_leased().unwrap(), other.get_leased().unwrap());
-    thread::scope(|scope| {
-        let (is_inside, inside) = mpsc::channel();
-        let (goes_on, may_go_on) = mpsc::channel::<()>();
-        scope.spawn(move || {
-            let stop = |_, _| {
-                is_inside.send(()).unwrap();
-                let _ = may_go_on.recv();
-            };
-            queue.core.take::<()>((Way::Plainly, 1), &mut Vec::new(), stop, Wait::No).unwrap();
-        });
-        inside.recv().unwrap();
+    while_one_is_stopped_inside(&queue, || {
         let error = first.ack_timeout(BRIEFLY).unwrap_err();
         assert!(error.is_timeout() && !error.to_string().is_empty());
         let error = error.into_inner().requeue_timeout(BRIEFLY).unwrap_err();
@@ -82,7 +84,6 @@ fn what_is_ended_while_another_is_stopped_inside_is_ended_in_time_or_later() {
         assert!(other.get_timeout(BRIEFLY).unwrap_err().is_empty());
         other.shutdown_timeout(Shutdown::Drain, BRIEFLY).unwrap();
         assert!(other.is_shut_down());
-        drop(goes_on);
     });
     let lease = other.get_leased_timeout(LONG).unwrap();
     assert_eq!((*lease, lease.attempt()), (1, 2));
@@ -115,11 +116,29 @@ fn the_last_handle_gives_back_what_is_leased_where_it_sits() {
     let queue = Queue::unbounded().unwrap();
     queue.put(7).unwrap();
     let other = twin(&queue);
-    other.core.take::<()>((Way::OnALease, 1), &mut Vec::new(), |_, _| {}, Wait::No).unwrap();
+    lease(&other, 1);
     assert!(queue.try_get().unwrap_err().is_empty());
     let clone = other.clone();
     drop(other);
     assert!(queue.try_get().unwrap_err().is_empty(), "not the last");
     drop(clone);
     assert_eq!(queue.try_get().unwrap(), 7);
+}
+
+#[test]
+fn the_last_handle_gives_back_its_leases_though_another_is_stopped_inside() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many([6, 7]).unwrap();
+    let other = twin(&queue);
+    lease(&other, 1);
+    while_one_is_stopped_inside(&queue, || drop(other));
+    assert_eq!(queue.try_get().unwrap(), 6);
+    let other = twin(&queue);
+    queue.put_many([8, 9]).unwrap();
+    lease(&other, 1);
+    while_one_is_stopped_inside(&queue, || drop(other));
+    assert!(queue.is_empty());
+    // It belongs to the same process, and sits down where the one before sat.
+    assert!(twin(&queue).task_done_timeout(LONG).unwrap());
+    assert_eq!((queue.len(), queue.try_get().unwrap()), (1, 8));
 }

@@ -11,17 +11,28 @@ use std::sync::atomic::Ordering;
 /// Seats in a word of a set of them.
 const WORD: usize = u64::BITS as usize;
 
+/// A set of seats, a bit for each.
+type Seats = [u64; SEATS.div_ceil(WORD)];
+
+fn is_in(seats: &Seats, seat: usize) -> bool {
+    seats[seat / WORD] >> (seat % WORD) & 1 != 0
+}
+
 impl Queue {
     /// Takes back what processes had that have died; whether there were any. `caller` has not.
     pub(crate) fn reap(&self, bytes: &impl Bytes, caller: Caller, deadline: Deadline) -> Result<bool, Failed> {
         self.bury(bytes, |_| true, caller, deadline)
     }
 
-    /// The same of those who have leases: only about them the kernel is asked.
+    /// The same of those who have leases, or have gone and left some behind: only about them the kernel is asked.
     pub(crate) fn reap_leases(&self, bytes: &impl Bytes, caller: Caller, deadline: Deadline) -> Result<bool, Failed> {
         self.rules.0.looked.store(milliseconds(), Ordering::Relaxed);
-        let lessees = self.enter(bytes, deadline)?.lessees()?;
-        self.bury(bytes, |seat| lessees[seat / WORD] >> (seat % WORD) & 1 != 0, caller, deadline)
+        let (lessees, count) = self.enter(bytes, deadline)?.take_back_left_behind()?;
+        if count > 0 {
+            self.tell_takers(count);
+        }
+        let has_died = self.bury(bytes, |seat| is_in(&lessees, seat), caller, deadline)?;
+        Ok(has_died || count > 0)
     }
 
     fn bury(
@@ -42,8 +53,19 @@ impl Queue {
 }
 
 impl<B: Bytes> Inside<'_, B> {
-    /// The seats that have leases, a bit for each.
-    fn lessees(&self) -> Result<[u64; SEATS.div_ceil(WORD)], Corrupt> {
+    /// Takes back what is leased to seats whose owners have gone; the seats that had leases, and how many came back.
+    fn take_back_left_behind(&self) -> Result<(Seats, u32), Corrupt> {
+        let lessees = self.lessees()?;
+        let roster = &self.queue.roster;
+        let mut count = 0;
+        for seat in (0..SEATS).filter(|&seat| is_in(&lessees, seat) && roster.is_vacated(seat)) {
+            count += self.give_up(seat)?;
+        }
+        Ok((lessees, count))
+    }
+
+    /// The seats that have leases.
+    fn lessees(&self) -> Result<Seats, Corrupt> {
         let Span { head, cursor, .. } = self.span()?;
         let mut lessees = [0; SEATS.div_ceil(WORD)];
         for found in Queue::records(self.bytes, head, cursor) {
@@ -55,7 +77,7 @@ impl<B: Bytes> Inside<'_, B> {
     }
 
     /// Takes back what is leased to a seat; how many records.
-    fn take_back_all(&self, seat: usize) -> Result<u32, Corrupt> {
+    pub(super) fn take_back_all(&self, seat: usize) -> Result<u32, Corrupt> {
         let Span { head, cursor, .. } = self.span()?;
         let mut count = 0;
         for found in Queue::records(self.bytes, head, cursor) {
@@ -77,8 +99,8 @@ impl<B: Bytes> Inside<'_, B> {
         Ok(())
     }
 
-    /// Takes back what a living process has on leases, and its seat if it has taken nothing that is not done. Otherwise that
-    /// is found when it sits down again.
+    /// Takes back what a process that goes has on leases, and its seat if it has taken nothing that is not done. Otherwise
+    /// that is found when it sits down again.
     pub(super) fn give_up(&self, seat: usize) -> Result<u32, Corrupt> {
         let count = self.take_back_all(seat)?;
         let owner = self.queue.roster.seat(seat);

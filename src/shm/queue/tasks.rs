@@ -32,12 +32,18 @@ fn report(seat: &Seat) -> bool {
 }
 
 impl Queue {
-    /// A seat for a process; `Ok(None)` when there is none left.
+    /// A seat for a process; `Ok(None)` when there is none left. What it has left behind there on leases may be taken again.
     pub(crate) fn sit_down(&self, bytes: &impl Bytes, life: Life, deadline: Deadline) -> Result<Option<usize>, Failed> {
         let caller = Caller { seat: super::super::roster::NOBODYS, life };
         let sit = || {
-            let _inside = self.enter(bytes, deadline)?;
-            Ok(self.roster.sit_down(life, 0))
+            let inside = self.enter(bytes, deadline)?;
+            let Some(seat) = self.roster.sit_down(life, 0) else { return Ok(None) };
+            let count = inside.take_back_all(seat).inspect_err(|_| self.roster.vacate(seat))?;
+            drop(inside);
+            if count > 0 {
+                self.tell_takers(count);
+            }
+            Ok(Some(seat))
         };
         seat_among(sit, || self.reap(bytes, caller, deadline))
     }
