@@ -233,7 +233,7 @@ impl Barrier {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// Never, but for the kernel's list of its holder's mappings.
     pub fn stats(&self) -> Stats {
         Stats::here(self.0.peek())
     }

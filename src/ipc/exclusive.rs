@@ -129,7 +129,7 @@ macro_rules! exclusive {
             ///
             /// # Blocking
             ///
-            /// Never.
+            /// Never, but for the kernel's list of its holder's mappings.
             pub fn stats(&self) -> crate::ipc::Stats {
                 crate::ipc::Stats::here(self.0.peek())
             }

@@ -189,7 +189,7 @@ impl ShareableList {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// Never, but for the kernel's list of its holder's mappings.
     pub fn stats(&self) -> Stats {
         Stats::here(self.handle.peek())
     }

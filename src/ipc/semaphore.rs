@@ -307,7 +307,7 @@ macro_rules! gives_permits {
             ///
             /// # Blocking
             ///
-            /// Never.
+            /// Never, but for the kernel's list of its holder's mappings.
             pub fn stats(&self) -> Stats {
                 Stats::here(self.0.peek())
             }

@@ -19,7 +19,9 @@ use crate::sys::strangers::{has_mapped, inode_of};
 /// What an object that processes share looks like: the answer of `stats()`, which all of them have.
 ///
 /// It is looked at without being taken, while others go on: each number was true at some moment during the look, not all of
-/// them at one. Nobody is held up by it.
+/// them at one. Nobody is held up by it, but for a moment a holder that changes its mappings, as it starts a thread or
+/// allocates: whether it still has the object is looked for in `/proc/PID/maps`, which the kernel reads under that process's lock
+/// of them.
 ///
 /// ```
 /// use crewkit::ipc::{Detail, LockError, Semaphore, RLock};

@@ -141,7 +141,7 @@ impl<T: Shareable> Value<T> {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// Never, but for the kernel's list of its holder's mappings.
     pub fn stats(&self) -> Stats {
         Stats::here(self.handle.peek())
     }

@@ -23,7 +23,7 @@ use crate::sys::poll::{Readiness, wait_many};
 ///
 /// # Blocking
 ///
-/// For at most `timeout`.
+/// For at most `timeout`; and for 10 ms at most for each [`Queue`](super::Queue) of which a user was stopped while it got an item.
 ///
 /// # Errors
 ///

@@ -63,7 +63,7 @@ impl Model {
     }
 
     pub(crate) fn join(&self, number: usize) {
-        assert!(self.queue.join(&self.bytes, caller(number), Deadline).unwrap());
+        assert!(self.queue.join(&self.bytes, caller(number), Deadline, || {}).unwrap());
     }
 
     /// The kernel's part after the death of this process.

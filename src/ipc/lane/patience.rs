@@ -23,7 +23,7 @@ pub(super) struct Patience {
     in_vain: u32,
 }
 
-/// Two microseconds, and twenty: a pause takes some 40 ns.
+/// Less than one microsecond, and about eight: a pause takes 13 to 17 ns.
 const LEAST: u32 = 48;
 const MOST: u32 = 512;
 /// One time in so many is as long as any.

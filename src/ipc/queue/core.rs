@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::{Error as _, IntoDeserializer};
@@ -12,10 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::GetError;
 use super::error::Why;
 use super::lease::Held;
+use super::owed::Owed;
 use crate::ipc::member::{AN_INSTANT, Member, Seats};
 use crate::ipc::parcel::{EncodeError, attach, claim};
 use crate::ipc::{LockError, Stats};
-use crate::primitive::{Life, Mutex, Refused};
+use crate::primitive::{Life, Refused};
 use crate::queue::Shutdown;
 use crate::shm::queue::{Caller, DRAIN, Failed, IMMEDIATE, Queue as Words, Taken, Way};
 use crate::shm::ring::{Bytes, Raw};
@@ -38,30 +38,12 @@ struct Here {
     owed: Owed,
 }
 
-/// Leases that came to their end while somebody was stopped inside; with whether their items are done. Whoever uses the queue
-/// here next sees to them.
-#[derive(Default)]
-struct Owed {
-    is_any: AtomicBool,
-    leases: Mutex<Vec<(Held, bool)>>,
-}
-
-impl Owed {
-    fn add(&self, lease: (Held, bool)) {
-        self.leases.lock().push(lease);
-        self.is_any.store(true, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn is_any(&self) -> bool {
-        self.is_any.load(Ordering::Relaxed)
-    }
-
-    fn take(&self) -> Vec<(Held, bool)> {
-        // A thread that is not in this process any more may have been in here when it was forked.
-        let Some(mut leases) = self.leases.try_lock() else { return Vec::new() };
-        self.is_any.store(false, Ordering::Relaxed);
-        std::mem::take(&mut leases)
+impl Drop for Here {
+    /// Tells watchers of what the last handle, which is gone by now, has given back.
+    fn drop(&mut self) {
+        if self.owed.is_any() {
+            let _ = ring(self.counter.as_fd());
+        }
     }
 }
 
@@ -210,6 +192,14 @@ impl Core {
         });
     }
 
+    /// The same after a call that may have taken something back from a dead owner, if that is still there.
+    #[inline]
+    fn tell_watchers_of_what_is_back(&self) {
+        if self.words().has_returned() {
+            self.tell_watchers();
+        }
+    }
+
     /// Puts items; how many before it failed, if so.
     pub(super) fn put(&self, items: &[&[u8]], wait: Wait) -> Result<(), (usize, Why)> {
         let object = self.member.usable().map_err(|error| (0, Why::Unusable(error)))?;
@@ -245,7 +235,7 @@ impl Core {
         self.settle(deadline)?;
         let caller = Caller { seat: me.seat, life: me.life };
         let mut each = |taken| each(me.seat, taken);
-        with_bytes(me.object, |bytes| match wait {
+        let answer = with_bytes(me.object, |bytes| match wait {
             Wait::For(_) => me.object.take(bytes, caller, (way, most), onto, each, deadline),
             Wait::No => match me.object.try_take(bytes, caller, (way, most), onto, &mut each, deadline) {
                 Err(Failed::NotNow | Failed::ShutDown)
@@ -255,7 +245,13 @@ impl Core {
                 }
                 answer => answer,
             },
-        })?;
+        });
+        // What was taken here may have been the last that could come back.
+        let may_be_over = self.words().closed().is_some() && !matches!(answer, Err(Failed::NotNow));
+        if may_be_over || self.words().has_returned() {
+            self.tell_watchers();
+        }
+        answer?;
         Ok(())
     }
 
@@ -301,8 +297,7 @@ impl Core {
     }
 
     /// If there are leases, and nobody has looked for a while: takes back what the dead have.
-    pub(super) fn look_for_the_dead(&self) {
-        let soon = Deadline::after(AN_INSTANT);
+    pub(super) fn look_for_the_dead(&self, soon: Deadline) {
         if self.words().is_time_to_look()
             && let Ok(me) = self.member.seated(soon)
         {
@@ -316,17 +311,21 @@ impl Core {
 
     pub(super) fn task_done(&self, deadline: Deadline) -> Result<bool, LockError> {
         let (object, seat) = self.member.seat(deadline)?;
-        Ok(with_bytes(object, |bytes| object.task_done(bytes, seat, deadline))?)
+        let answer = with_bytes(object, |bytes| object.task_done(bytes, seat, deadline));
+        self.tell_watchers_of_what_is_back();
+        Ok(answer?)
     }
 
     pub(super) fn unfinished(&self, deadline: Deadline) -> Result<u64, LockError> {
         let me = self.member.seated(deadline)?;
         self.settle(deadline)?;
         let caller = Caller { seat: me.seat, life: me.life };
-        Ok(with_bytes(me.object, |bytes| {
+        let answer = with_bytes(me.object, |bytes| {
             me.object.reap(bytes, caller, deadline)?;
             me.object.unfinished(bytes, deadline)
-        })?)
+        });
+        self.tell_watchers_of_what_is_back();
+        Ok(answer?)
     }
 
     /// Waits until everything is done, for `timeout` at most, but for `AN_INSTANT` for who is inside; whether it was.
@@ -342,7 +341,9 @@ impl Core {
         let me = self.member.seated(for_a_look)?;
         self.settle(for_a_look)?;
         let caller = Caller { seat: me.seat, life: me.life };
-        with_bytes(me.object, |bytes| match me.object.join(bytes, caller, until) {
+        let taken_back = || self.tell_watchers_of_what_is_back();
+        taken_back();
+        with_bytes(me.object, |bytes| match me.object.join(bytes, caller, until, taken_back) {
             Err(Failed::NotNow) => Ok(me.object.unfinished(bytes, for_a_look)? == 0),
             answer => Ok(answer?),
         })
@@ -350,14 +351,14 @@ impl Core {
 
     /// Whether a `try_get` would say that nothing will come any more, or why it cannot say. Who is stopped inside may end
     /// a lease yet.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self, soon: Deadline) -> bool {
         if self.words().closed().is_none() {
             return false;
         }
         let Ok(object) = self.member.usable() else { return true };
         // Seat 0 is nobody's, and has no leases.
         let seat = self.member.seat_of(generation::current()).unwrap_or(0);
-        let looked = with_bytes(object, |bytes| object.is_over(bytes, seat, Deadline::after(AN_INSTANT)));
+        let looked = with_bytes(object, |bytes| object.is_over(bytes, seat, soon));
         looked.unwrap_or_else(|failed| !matches!(failed, Failed::NotNow))
     }
 
@@ -375,13 +376,13 @@ impl Core {
         };
         let object = self.member.usable()?;
         object.close(way, deadline)?;
-        // Who is stopped among those who take is not waited for: whoever comes next drops what is to be dropped.
-        match with_bytes(object, |bytes| object.tidy(bytes, Deadline::after(AN_INSTANT))) {
-            Ok(()) | Err(Failed::NotNow) => {}
-            Err(failed) => return Err(failed.into()),
-        }
+        let tidied = with_bytes(object, |bytes| object.tidy(bytes, Deadline::after(AN_INSTANT)));
         self.tell_watchers();
-        Ok(())
+        match tidied {
+            // Who is stopped among those who take is not waited for: whoever comes next drops what is to be dropped.
+            Ok(()) | Err(Failed::NotNow) => Ok(()),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     pub(super) fn set_most(&self, most: u64) -> Result<(), LockError> {

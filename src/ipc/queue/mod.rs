@@ -5,6 +5,7 @@ mod core;
 mod error;
 mod iter;
 mod lease;
+mod owed;
 mod readiness;
 mod surface;
 #[cfg(test)]
@@ -20,11 +21,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::core::{Core, Wait};
 use self::error::Why;
+use super::member::AN_INSTANT;
 use super::parcel::{EncodeError, decode, encode_onto};
 use super::{LockError, Stats};
 use crate::queue::task::Report;
 use crate::shm::Type;
 use crate::shm::queue::Way;
+use crate::sys::clock::Deadline;
 use crate::sys::generation;
 
 pub use error::{GetError, LeaseError, PutError};
@@ -278,7 +281,7 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// Never.
+    /// Never, but for the kernel's list of its holder's mappings.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
@@ -313,8 +316,8 @@ impl<'de, T> Deserialize<'de> for Queue<T> {
 
 impl<T> Report for Queue<T> {
     fn report(&self) {
-        // Fails only if the same task was reported by hand as well.
-        let _ = self.task_done();
+        // Fails only if the same task was reported by hand as well; then it does not wait for who is stopped, either.
+        let _ = self.core.task_done(Deadline::after(AN_INSTANT));
     }
 }
 

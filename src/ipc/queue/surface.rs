@@ -247,7 +247,7 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// Never; neither does the report.
+    /// Never; neither does the report, but for 10 ms at most if this process has nothing to report and another is stopped.
     pub fn task(&self, item: T) -> Task<'_, T> {
         Task::new(self, item)
     }
@@ -358,7 +358,7 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// See [`LockError`]; then the queue was not shut down.
+    /// See [`LockError`]; after [`Timeout`](LockError::Timeout) the queue was not shut down.
     ///
     /// # Blocking
     ///

@@ -1,5 +1,6 @@
 //! What is found while somebody is stopped inside a queue, and once a lease was taken away.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use super::{Queue, Way};
 use crate::ipc::{LockError, pipe};
 use crate::queue::Shutdown;
 use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Readiness};
 
 const BRIEFLY: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(60);
@@ -21,7 +23,7 @@ fn twin(queue: &Queue<u8>) -> Queue<u8> {
 }
 
 /// Does `body` while another thread is stopped inside, having taken an item.
-fn while_one_is_stopped_inside(queue: &Queue<u8>, body: impl FnOnce()) {
+fn while_one_is_stopped_inside<R>(queue: &Queue<u8>, body: impl FnOnce() -> R) -> R {
     thread::scope(|scope| {
         let (is_inside, inside) = mpsc::channel();
         let (goes_on, may_go_on) = mpsc::channel::<()>();
@@ -34,9 +36,10 @@ fn while_one_is_stopped_inside(queue: &Queue<u8>, body: impl FnOnce()) {
             queue.core.take::<()>((Way::Plainly, 1), &mut Vec::new(), stop, Wait::No).unwrap();
         });
         inside.recv().unwrap();
-        body();
+        let result = body();
         drop(goes_on);
-    });
+        result
+    })
 }
 
 /// What somebody has on a lease, without one.
@@ -141,4 +144,67 @@ fn the_last_handle_gives_back_its_leases_though_another_is_stopped_inside() {
     // It belongs to the same process, and sits down where the one before sat.
     assert!(twin(&queue).task_done_timeout(LONG).unwrap());
     assert_eq!((queue.len(), queue.try_get().unwrap()), (1, 8));
+}
+
+#[test]
+fn a_report_by_itself_waits_for_nobody_who_is_stopped() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put(1).unwrap();
+    let other = twin(&queue);
+    assert!(!other.task_done_timeout(LONG).unwrap());
+    while_one_is_stopped_inside(&queue, || {
+        let (done, is_done) = mpsc::channel();
+        let other = other.clone();
+        thread::spawn(move || {
+            drop(other.task(7));
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(LONG).unwrap();
+    });
+    assert_eq!(other.unfinished().unwrap(), 1);
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll::wait(fd, Readiness::READ, Deadline::after(Duration::ZERO)).unwrap().any()
+}
+
+#[test]
+fn who_takes_back_rings_for_who_waits_for_a_descriptor() {
+    let queue = Queue::unbounded().unwrap();
+    let calls: [fn(&Queue<u8>); 3] = [
+        |queue| assert_eq!(queue.try_get().unwrap(), 1),
+        |queue| assert!(queue.get_timeout(LONG).is_ok()),
+        |queue| assert!(twin(queue).task_done_timeout(LONG).unwrap()),
+    ];
+    for takes_back in calls {
+        queue.put_many([1, 2, 3]).unwrap();
+        let other = twin(&queue);
+        lease(&other, 2);
+        let readiness = queue.readiness();
+        let fd = while_one_is_stopped_inside(&queue, || {
+            let fd = readiness.as_fd();
+            assert!(!is_readable(fd));
+            drop(other);
+            fd
+        });
+        assert!(!is_readable(fd));
+        takes_back(&queue);
+        assert!(is_readable(fd));
+        queue.clear().unwrap();
+        while queue.task_done_timeout(LONG).unwrap() {}
+    }
+}
+
+#[test]
+fn the_last_handle_rings_for_what_it_gives_back() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many([1, 2]).unwrap();
+    let other = twin(&queue);
+    let lease = other.get_leased().unwrap();
+    while_one_is_stopped_inside(&queue, || other.core.end_lease_soon(lease.held.unwrap(), false));
+    let readiness = queue.readiness();
+    let fd = readiness.as_fd();
+    assert!(!is_readable(fd));
+    drop((lease, other));
+    assert!(is_readable(fd));
 }

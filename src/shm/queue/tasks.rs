@@ -91,8 +91,14 @@ impl Queue {
         Ok(self.enter(bytes, deadline)?.unfinished()?)
     }
 
-    /// Waits until everything is done; whether it was.
-    pub(crate) fn join(&self, bytes: &impl Bytes, caller: Caller, deadline: Deadline) -> Result<bool, Failed> {
+    /// Waits until everything is done; whether it was. Meanwhile it says when it has taken something back.
+    pub(crate) fn join(
+        &self,
+        bytes: &impl Bytes,
+        caller: Caller,
+        deadline: Deadline,
+        taken_back: impl Fn(),
+    ) -> Result<bool, Failed> {
         loop {
             let listening = self.rules.0.finished.listen(true);
             if self.unfinished(bytes, deadline)? == 0 {
@@ -102,7 +108,9 @@ impl Queue {
                 return Ok(false);
             }
             self.rules.0.finished.sleep(listening, deadline);
-            self.reap(bytes, caller, deadline)?;
+            if self.reap(bytes, caller, deadline)? {
+                taken_back();
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::primitive::{Spin, fence, fence_after_exchange, has_passed};
 use crate::sys::clock::Deadline;
 use std::sync::atomic::Ordering;
 
-/// Before it sleeps, whoever waits pauses for about 1.3 µs, then yields so often. It does not look in between: each look takes
+/// Before it sleeps, whoever waits pauses for 1.3 to 1.7 µs (13 to 17 ns each), then yields so often. It does not look in between: each look takes
 /// the other side's line away, and what comes meanwhile is taken or put without another one.
 const PAUSES: u32 = 100;
 const YIELDS: u32 = 4;
@@ -129,7 +129,13 @@ impl Queue {
         // In this order: a cursor that is newer than the tail differs from it too.
         let tail = Index::from_word(self.tail.0.load(Ordering::Acquire));
         let cursor = Index::from_word(self.head.0.cursor.load(Ordering::Acquire));
-        tail != cursor || self.head.0.returned.load(Ordering::Relaxed) > 0
+        tail != cursor || self.has_returned()
+    }
+
+    /// Whether there are records that came back; without the mutex.
+    #[inline]
+    pub(crate) fn has_returned(&self) -> bool {
+        self.head.0.returned.load(Ordering::Relaxed) > 0
     }
 
     /// Whether there are records that were handed out; without the mutex.
