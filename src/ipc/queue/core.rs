@@ -25,7 +25,7 @@ use crate::sys::epoll::{EventFd, ring};
 use crate::sys::generation;
 use crate::sys::socket::duplicate;
 
-/// The words, and what a process has of the queue besides.
+/// The words, and what a process has of the queue besides, which goes after them.
 #[derive(Clone)]
 pub(super) struct Core {
     member: Member<Words>,
@@ -39,7 +39,7 @@ struct Here {
 }
 
 impl Drop for Here {
-    /// Tells watchers of what the last handle, which is gone by now, has given back.
+    /// Tells watchers of what was given back with the seat, which is left by now.
     fn drop(&mut self) {
         if self.owed.is_any() {
             let _ = ring(self.counter.as_fd());

@@ -56,7 +56,7 @@
 //! | in between two words of invariant 2 | the mutex says so, and the next one that takes, or finds no room, walks from `head` to `tail` ([`repair`](taking::Inside)) |
 //! | with leases | records LEASED by its seat: who waits for a record, or finds none, looks for dead owners, and makes them READY again; so does who takes, or waits for many things, while there are leases and nobody has looked for 50 ms |
 //! | while it does that | the rest are LEASED by a dead owner still: its seat is left last |
-//! | having taken records that it has not reported done | a seat to be cleared: they count as done; who joins looks for such. (Who goes and lives on keeps such a seat, and sits down there again) |
+//! | having taken records that it has not reported done | a seat to be cleared: they count as done; who joins looks for such. (Who goes and lives on keeps such a seat, and sits down there again. So it does if another is stopped as it goes: what it has on leases is taken back then, or by whoever looks for dead owners) |
 //! | shutting down at once, with records half dropped | `closed` says so: whoever takes next drops the rest |
 //!
 //! Who is *stopped* under a mutex holds up those who want the same one, until their deadlines.
