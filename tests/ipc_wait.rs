@@ -6,22 +6,22 @@
 mod alone;
 #[expect(dead_code, reason = "for tests that watch other threads")]
 mod asleep;
+#[path = "alone/limits.rs"]
+mod limits;
 
-use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, IntoRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use alone::open_fds;
 use crewkit::ipc::{Address, Auth, Client, Connection, Fd, Listener, Queue, RecvError, pipe, wait};
 use crewkit::process::Process;
 use crewkit::queue::Shutdown;
+use limits::allow_fds;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const SOON: Duration = Duration::from_secs(20);
 /// For what must not happen.
@@ -173,19 +173,6 @@ fn the_last_of_a_thousand_is_found() {
         assert_eq!(near.recv().unwrap(), 1);
     }
     assert!(wait(&sources, BRIEFLY).unwrap().is_empty());
-}
-
-/// Allows this process `extra` descriptors more than it has.
-fn allow_fds(extra: usize) {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
-    // The numbers below must all be in use, so that "extra" is what it says.
-    let names = std::fs::read_dir("/proc/self/fd").unwrap().map(|fd| fd.unwrap().file_name());
-    let highest = names.filter_map(|name| name.to_str()?.parse::<usize>().ok()).max();
-    while open_fds() <= highest.unwrap() {
-        let _stays_open = File::open("/dev/null").unwrap().into_raw_fd();
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, (open_fds() + extra) as u64, most).unwrap();
 }
 
 fn an_event_loop_without_descriptors_for_it_is_not_left_in_silence() {

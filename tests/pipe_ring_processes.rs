@@ -9,9 +9,11 @@
 #![expect(clippy::unwrap_used, reason = "the cases run outside of the usual harness")]
 
 mod alone;
+#[path = "alone/limits.rs"]
+mod limits;
 
 use std::fs::File;
-use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,7 +21,8 @@ use std::time::{Duration, Instant};
 use alone::{Child, open_fds, peer};
 use crewkit::ipc::{Connection, Fd, RecvError, SendError, pipe, wait};
 use crewkit::process::Process;
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use limits::allow_fds;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -338,19 +341,6 @@ fn where_nobody_can_be_sure_to_be_woken_there_is_no_ring() {
     carrier.send(&there).unwrap();
     assert_eq!(child.exit_code(), 0);
     assert!(here.recv_timeout(SOON).unwrap_err().is_closed());
-}
-
-/// Allows this process `extra` descriptors more than it has.
-fn allow_fds(extra: usize) {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
-    // The numbers below must all be in use, so that "extra" is what it says.
-    let names = std::fs::read_dir("/proc/self/fd").unwrap().map(|fd| fd.unwrap().file_name());
-    let highest = names.filter_map(|name| name.to_str()?.parse::<usize>().ok()).max();
-    while open_fds() <= highest.unwrap() {
-        let _stays_open = File::open("/dev/null").unwrap().into_raw_fd();
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, (open_fds() + extra) as u64, most).unwrap();
 }
 
 fn descriptors_that_find_no_room_are_said_to_be_lost() {

@@ -265,31 +265,23 @@ pub(crate) fn giving_back(when: When) -> Stage {
 
 /// The victim reports its last item done, for which two join: they do not wait for it in any case.
 pub(crate) fn reporting(when: When) -> Stage {
-    let (queue, counter) = (queue(2, &[ITS]), Counter::new(0).unwrap());
-    let victim = traced(&(queue.clone(), counter.clone()), |(queue, counter): (Queue<i32>, Counter)| {
-        assert_eq!(queue.get().unwrap(), ITS);
-        move || {
-            queue.task_done().unwrap();
-            counter.add(1).unwrap();
-        }
-    });
-    let sleepers = sleeping(when, &queue, |queue| i32::from(!queue.join_timeout(HANG).unwrap()));
-    let judge = move || {
-        sleepers.into_iter().for_each(|sleeper| assert_eq!(sleeper.exit_code(), 0, "who joins hangs"));
-        assert!(drained(&queue).is_empty());
-        seen(&counter)
-    };
-    Stage { victim, judge: Box::new(judge) }
+    done_with(when, |queue| queue.task_done().unwrap())
 }
 
 /// The victim reports its last item done and joins, as two others do: nobody waits for it.
 pub(crate) fn joining(when: When) -> Stage {
+    done_with(when, |queue| {
+        queue.task_done().unwrap();
+        queue.join().unwrap();
+    })
+}
+
+fn done_with(when: When, report: impl Fn(&Queue<i32>) + Copy + 'static) -> Stage {
     let (queue, counter) = (queue(2, &[ITS]), Counter::new(0).unwrap());
-    let victim = traced(&(queue.clone(), counter.clone()), |(queue, counter): (Queue<i32>, Counter)| {
+    let victim = traced(&(queue.clone(), counter.clone()), move |(queue, counter): (Queue<i32>, Counter)| {
         assert_eq!(queue.get().unwrap(), ITS);
         move || {
-            queue.task_done().unwrap();
-            queue.join().unwrap();
+            report(&queue);
             counter.add(1).unwrap();
         }
     });
