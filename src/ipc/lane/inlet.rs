@@ -78,8 +78,8 @@ impl Inlet {
     }
 
     /// Receives what is there until a message is whole; says its kind and holds it until [`take`](Self::take), or in `target`
-    /// until [`take_from`](Self::take_from). `None` when there is no more for now, or after many pieces. `lent` says that others use the socket too: then a ring that
-    /// is offered is not taken up.
+    /// until [`take_from`](Self::take_from). `None` when no more has come, or after many pieces. `lent` says that others use
+    /// the socket too: then a ring that is offered is not taken up.
     #[inline]
     pub(in crate::ipc) fn advance(
         &mut self,
